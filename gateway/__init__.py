@@ -1,0 +1,1 @@
+"""Kuzet: what is the same for every device."""
