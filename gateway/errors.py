@@ -17,7 +17,7 @@ class KuzetError(Exception):
     """Every error that Kuzet raises on purpose."""
 
 
-# --- the administrator recovers, by mending a file -------------------------------------------------
+# --- the administrator recovers, by mending a file -----------------------------------------------
 
 
 @dataclass(frozen=True, order=True)
@@ -41,14 +41,14 @@ class ConfigError(KuzetError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-# --- the supervisor recovers, by starting the component anew ---------------------------------------
+# --- the supervisor recovers, by starting the component anew -------------------------------------
 
 
 class AdapterError(KuzetError):
     """An adapter cannot go on: its broker or its network is gone. The supervisor restarts it."""
 
 
-# --- the check recovers, by reporting what it saw --------------------------------------------------
+# --- the check recovers, by reporting what it saw ------------------------------------------------
 
 
 class DeviceFault(KuzetError):
@@ -60,7 +60,7 @@ class DeviceFault(KuzetError):
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
 
 
-# --- the caller of the journal recovers, by waiting or by dropping telemetry -----------------------
+# --- the caller of the journal recovers, by waiting or by dropping telemetry ---------------------
 
 
 class JournalError(KuzetError):
@@ -75,7 +75,7 @@ class JournalNewer(JournalError):
     """The files were written by a newer Kuzet: refuse to touch them."""
 
 
-# --- the forward loop recovers, by the contract's answer table -------------------------------------
+# --- the forward loop recovers, by the contract's answer table -----------------------------------
 
 
 class DeliveryError(KuzetError):
@@ -102,7 +102,7 @@ class Permanent(DeliveryError):
     """The same batch will always be refused."""
 
 
-# --- the person who gave the command recovers ------------------------------------------------------
+# --- the person who gave the command recovers ----------------------------------------------------
 
 
 class CommandRefused(KuzetError):

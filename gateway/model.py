@@ -11,15 +11,9 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-import msgspec
+from msgspec import Struct
 
-
-class Value(msgspec.Struct, frozen=True):
-    """Base of all values: immutable and compared by content; each is keyword-only (msgspec does not
-    pass `kw_only` on to subclasses)."""
-
-
-# --- the inventory ---------------------------------------------------------------------------------
+# --- the inventory -------------------------------------------------------------------------------
 
 
 class SiteKind(StrEnum):
@@ -54,7 +48,7 @@ class Technology(StrEnum):
     ANALOGUE = "analogue"
 
 
-class Site(Value, kw_only=True):
+class Site(Struct, frozen=True, kw_only=True):
     """One organisation: a row of `sites.csv`. `extra` holds its `x_` columns."""
 
     site_id: str
@@ -76,7 +70,7 @@ class Site(Value, kw_only=True):
     extra: Mapping[str, str] = {}
 
 
-class Device(Value, kw_only=True):
+class Device(Struct, frozen=True, kw_only=True):
     """One device: a row of `devices.csv`. `extra` holds its `x_` columns."""
 
     device_id: str
@@ -102,7 +96,7 @@ class Device(Value, kw_only=True):
     extra: Mapping[str, str] = {}
 
 
-class Credentials(Value, kw_only=True):
+class Credentials(Struct, frozen=True, kw_only=True):
     """A user name and its secret. `repr` never shows the secret."""
 
     username: str
@@ -112,7 +106,7 @@ class Credentials(Value, kw_only=True):
         return f"Credentials(username={self.username!r}, password=***)"
 
 
-class Inventory(Value, kw_only=True):
+class Inventory(Struct, frozen=True, kw_only=True):
     """All sites, devices and credential groups, each by its id; consistent by construction."""
 
     sites: Mapping[str, Site] = {}
@@ -120,7 +114,7 @@ class Inventory(Value, kw_only=True):
     credentials: Mapping[str, Credentials] = {}
 
 
-# --- what devices say ------------------------------------------------------------------------------
+# --- what devices say ----------------------------------------------------------------------------
 
 
 class EventType(StrEnum):
@@ -262,7 +256,7 @@ STATE_OF: Mapping[Reason, State] = {
 """The state that each reason stands for (contract, "Reasons")."""
 
 
-class Wire(Value, kw_only=True):
+class Wire(Struct, frozen=True, kw_only=True):
     """How a message reached us over MQTT: what proves that another one is its redelivery.
 
     `session` names one life of the session on the broker: it changes when the broker forgot it.
@@ -277,7 +271,7 @@ class Wire(Value, kw_only=True):
     session_lost: bool = False
 
 
-class Event(Value, kw_only=True, omit_defaults=True, tag_field="body", tag="event"):
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="body", tag="event"):
     """Something happened at a device.
 
     An adapter fills what the device said; intake stamps `record_id`, `site_id`, `kind`, `severity`
@@ -301,7 +295,7 @@ class Event(Value, kw_only=True, omit_defaults=True, tag_field="body", tag="even
     exercise: bool = False
 
 
-class HealthReport(Value, kw_only=True):
+class HealthReport(Struct, frozen=True, kw_only=True):
     """What one reading of a device showed. Readings reach fleet and metrics, changes the journal.
 
     A report is the whole of what its adapter knows of the device at that moment: the worst reason
@@ -324,8 +318,8 @@ class FindingCause(StrEnum):
     RETAINED = "retained_press"
 
 
-class Finding(Value, kw_only=True, tag_field="body", tag="finding"):
-    """A message of a panic device that may have been a press and cannot be told: a technician's item."""
+class Finding(Struct, frozen=True, kw_only=True, tag_field="body", tag="finding"):
+    """A message of a panic device that may have been a press: a technician's item."""
 
     device_id: str
     cause: FindingCause
@@ -341,7 +335,7 @@ class Finding(Value, kw_only=True, tag_field="body", tag="finding"):
 Observation = Event | HealthReport | Finding
 
 
-# --- what the journal keeps ------------------------------------------------------------------------
+# --- what the journal keeps ----------------------------------------------------------------------
 
 
 class Lane(StrEnum):
@@ -359,7 +353,9 @@ class Retention(StrEnum):
     AUDIT = "audit"
 
 
-class HealthChange(Value, kw_only=True, omit_defaults=True, tag_field="body", tag="health"):
+class HealthChange(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="body", tag="health"
+):
     """A device's health changed."""
 
     device_id: str
@@ -404,7 +400,7 @@ class AlarmState(StrEnum):
     SHELVED = "shelved"
 
 
-class Alarm(Value, kw_only=True):
+class Alarm(Struct, frozen=True, kw_only=True):
     """One alarm as the API shows it: one per device and condition until it is closed."""
 
     alarm_id: str
@@ -436,7 +432,7 @@ class Transition(StrEnum):
     CLEARED = "cleared"
 
 
-class AlarmTransition(Value, kw_only=True, tag_field="body", tag="alarm"):
+class AlarmTransition(Struct, frozen=True, kw_only=True, tag_field="body", tag="alarm"):
     """One step of an alarm: the alarm after the step, and the record that caused it."""
 
     transition: Transition
@@ -455,7 +451,7 @@ class CommandName(StrEnum):
     MAINTENANCE = "maintenance"
 
 
-class Command(Value, kw_only=True, tag_field="body", tag="command"):
+class Command(Struct, frozen=True, kw_only=True, tag_field="body", tag="command"):
     """What a person asked for, with who, when and why. `target` is an alarm's or a device's id."""
 
     name: CommandName
@@ -466,7 +462,7 @@ class Command(Value, kw_only=True, tag_field="body", tag="command"):
     minutes: float | None = None
 
 
-class GatewayCondition(Value, kw_only=True, tag_field="body", tag="condition"):
+class GatewayCondition(Struct, frozen=True, kw_only=True, tag_field="body", tag="condition"):
     """Something is wrong (or mended) with the gateway itself: it becomes a local alarm.
 
     `subject` tells conditions of one kind apart, such as the name of a sink.
@@ -482,7 +478,7 @@ class GatewayCondition(Value, kw_only=True, tag_field="body", tag="condition"):
 Body = Event | HealthChange | Finding | AlarmTransition | Command | GatewayCondition
 
 
-class Record(Value, kw_only=True, omit_defaults=True):
+class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of the journal. `record_id` is the same for the same thing, however often it comes.
 
     `type` is the body's event type, `alarm.<transition>`, `device.health`, or an internal name.
@@ -499,7 +495,7 @@ class Record(Value, kw_only=True, omit_defaults=True):
     key: str | None = None
 
 
-class Stored(Value, kw_only=True):
+class Stored(Struct, frozen=True, kw_only=True):
     """A record with its place in its lane: `sequence` grows, and may have gaps."""
 
     sequence: int

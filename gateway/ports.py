@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from datetime import datetime
 from typing import Protocol
 
+from msgspec import Struct
+
 from gateway.model import (
     Alarm,
     Command,
@@ -21,10 +23,9 @@ from gateway.model import (
     Record,
     State,
     Stored,
-    Value,
 )
 
-# --- time ------------------------------------------------------------------------------------------
+# --- time ----------------------------------------------------------------------------------------
 
 
 class Clock(Protocol):
@@ -41,7 +42,7 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
-# --- adapters --------------------------------------------------------------------------------------
+# --- adapters ------------------------------------------------------------------------------------
 
 
 class Emit(Protocol):
@@ -57,7 +58,7 @@ class Emit(Protocol):
     def __call__(self, observations: Sequence[Observation], /) -> Awaitable[None]: ...
 
 
-class InventoryChange(Value, kw_only=True):
+class InventoryChange(Struct, frozen=True, kw_only=True):
     """What a reload changed: ids by what became of them. Unchanged devices are in none of them."""
 
     added: frozenset[str] = frozenset()
@@ -79,26 +80,27 @@ class Adapter(Protocol):
         ...
 
     async def apply(self, inventory: Inventory, change: InventoryChange) -> None:
-        """Takes over a changed inventory while running: only devices named in `change` are touched.
-        May be called while `run` is between two lives; then the next one starts with `inventory`."""
+        """Takes over a changed inventory while running: only devices named in `change` are
+        touched. May be called while `run` is between two lives; the next one then starts with
+        `inventory`."""
         ...
 
     def ready(self) -> bool:
-        """Whether `run` is past its start. A broker that is away does not make an adapter unready."""
+        """Whether `run` is past its start. An absent broker makes no adapter unready."""
         ...
 
 
-# --- the journal -----------------------------------------------------------------------------------
+# --- the journal ---------------------------------------------------------------------------------
 
 
-class Backlog(Value, kw_only=True):
+class Backlog(Struct, frozen=True, kw_only=True):
     """What a consumer has still before it: how many records, and when the oldest was recorded."""
 
     records: int
     oldest: datetime | None
 
 
-class Aside(Value, kw_only=True):
+class Aside(Struct, frozen=True, kw_only=True):
     """A record that a consumer set aside: why, how often it was tried, and when to try again.
 
     `retry_at` None means that only a person brings it back (quarantine).
@@ -194,7 +196,7 @@ class Journal(Protocol):
     def size_bytes(self) -> int: ...
 
 
-# --- sinks -----------------------------------------------------------------------------------------
+# --- sinks ---------------------------------------------------------------------------------------
 
 
 class Sink(Protocol):
@@ -216,10 +218,10 @@ class Sink(Protocol):
     async def close(self) -> None: ...
 
 
-# --- what the console asks -------------------------------------------------------------------------
+# --- what the console asks -----------------------------------------------------------------------
 
 
-class DeviceHealth(Value, kw_only=True):
+class DeviceHealth(Struct, frozen=True, kw_only=True):
     """The current health of a device as the API shows it."""
 
     device_id: str
@@ -270,7 +272,7 @@ class AlarmDesk(Protocol):
         ...
 
 
-# --- telling about the gateway itself --------------------------------------------------------------
+# --- telling about the gateway itself ------------------------------------------------------------
 
 
 class Conditions(Protocol):
