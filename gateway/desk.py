@@ -111,11 +111,11 @@ class Desk:
             await self.publish(self._obey(command))
         return record
 
-    async def test_mode(self, device_id: str, *, by: str, minutes: float, reason: str) -> None:
+    async def test_mode(self, device_id: str, by: str, minutes: float, reason: str) -> None:
         """The button's next press within `minutes` (at most 60) is a test; 0 ends it."""
         await self.command(self._on(CommandName.TEST_MODE, device_id, by, minutes, reason))
 
-    async def maintenance(self, device_id: str, *, by: str, minutes: float, reason: str) -> None:
+    async def maintenance(self, device_id: str, by: str, minutes: float, reason: str) -> None:
         """The device's health is not counted for `minutes`; its presses are. 0 ends it."""
         await self.command(self._on(CommandName.MAINTENANCE, device_id, by, minutes, reason))
 

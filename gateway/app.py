@@ -1,0 +1,449 @@
+"""The composition root: builds every room from the settings, runs them, ends them in order.
+
+The only place that knows all rooms, and the only one that imports adapters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from adapters import ADAPTERS, Surroundings
+from gateway import check as checking
+from gateway.alarms.engine import AlarmEngine
+from gateway.clock import SystemClock
+from gateway.commit import AlarmRoad
+from gateway.config import Config, OpscenterSink, load_config
+from gateway.console.context import ApiToken, Check, ConsoleSettings, Listen, Readiness
+from gateway.console.server import Console
+from gateway.console.users import Role, UserStore
+from gateway.desk import Desk
+from gateway.errors import ConfigError, KuzetError, Problem
+from gateway.files.secret import pseudonym_key
+from gateway.fleet import Fleet
+from gateway.forward import Fallback, Forwarder, ForwardSettings
+from gateway.forward.opscenter import OpsCenterSettings, OpsCenterSink
+from gateway.forward.selection import Kind
+from gateway.intake import Intake
+from gateway.inventory import diff, inventory_files, load_inventory
+from gateway.journal import SqliteJournal
+from gateway.metrics import PrometheusMetrics, SiteStatus, Sources
+from gateway.model import AdapterName, Condition, EventType, Inventory, Lane, Record, Retention
+from gateway.ports import Adapter, Backlog, InventoryChange
+from gateway.presses import PressLedger, WireLedger
+from gateway.reload import InventoryWatcher
+from gateway.supervisor import supervise
+
+log = logging.getLogger(__name__)
+
+ADAPTERS_STOP_S = 3.0
+DRAIN_S = 2.0
+FORWARD_STOP_S = 3.5
+"""Together under the ten seconds in which SIGTERM has to be obeyed: the adapters let go of the
+wire, what is committed becomes alarms, alarms get one more try to leave."""
+
+USERS_FILE = "users.json"
+MAINTENANCE_LOOK_S = 1.0
+
+
+def check(path: Path) -> Sequence[Problem]:
+    """Every mistake in the settings and the inventory at `path`."""
+    return checking.check(path)
+
+
+def add_user(path: Path, name: str, role: str, password: str) -> None:
+    """Adds a console account to the data folder of the settings at `path`."""
+    config = load_config(path)
+    try:
+        known = Role(role)
+    except ValueError:
+        raise KuzetError(f"role {role!r}: choose one of {', '.join(Role)}") from None
+    config.gateway.data_dir.mkdir(parents=True, exist_ok=True)
+    UserStore(config.gateway.data_dir / USERS_FILE).add(name, known, password)
+
+
+def run_gateway(path: Path) -> None:
+    """Runs the gateway until SIGTERM or SIGINT. Raises ConfigError with what to mend first."""
+    import uvloop
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    problems = check(path)
+    if problems:
+        raise ConfigError(problems)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run_until_signalled(path))
+
+
+async def _run_until_signalled(path: Path) -> None:
+    gateway = Gateway(path)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stop)
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
+    await gateway.run()
+
+
+class Gateway:
+    """The whole gateway on the settings at `path`.
+
+    `run` returns after `stop`. `url` is the console's address, once `ready`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._config: Config = load_config(path)
+        self._clock = SystemClock()
+        self._metrics = PrometheusMetrics()
+        self._stopping = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._adapters: dict[AdapterName, Adapter] = {}
+        self._forwarders: list[Forwarder] = []
+        self._watcher = InventoryWatcher(
+            load=self._load_inventory,
+            diff=diff,
+            files=self._inventory_files,
+            settings=path,
+            clock=self._clock,
+            metrics=self._metrics,
+        )
+        self.url = ""
+
+    def stop(self) -> None:
+        """Ends `run`, in order."""
+        self._stopping.set()
+
+    def reload(self) -> None:
+        """Reads the inventory anew (SIGHUP)."""
+        self._watcher.ask()
+
+    async def ready(self) -> None:
+        """Returns once the console answers and every adapter runs."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        """Builds, runs and ends everything; raises what makes a start impossible."""
+        data_dir = self._config.gateway.data_dir
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._inventory = await asyncio.to_thread(self._watcher.start)
+        async with AsyncExitStack() as stack:
+            journal = await stack.enter_async_context(self._build_journal(data_dir))
+            self._build(journal, data_dir)
+            await self._restore()
+            async with asyncio.TaskGroup() as group:
+                await self._run_in_order(group)
+        log.info("stopped")
+
+    # --- building ---------------------------------------------------------------------------------
+
+    def _build_journal(self, data_dir: Path) -> SqliteJournal:
+        kept = self._config.journal.retention_days
+        return SqliteJournal(
+            data_dir,
+            clock=self._clock,
+            metrics=self._metrics,
+            retention_days={
+                Retention.ACCESS: kept.access,
+                Retention.EVENT: kept.event,
+                Retention.HEALTH: kept.health,
+                Retention.ALARM: kept.alarm,
+                Retention.AUDIT: kept.alarm,
+            },
+            max_size_mb=self._config.journal.max_size_mb,
+        )
+
+    def _build(self, journal: SqliteJournal, data_dir: Path) -> None:
+        config, clock, metrics = self._config, self._clock, self._metrics
+        self._journal = journal
+        wires = WireLedger()
+        presses = PressLedger(wires)
+        self._fleet = Fleet(inventory=self._inventory, clock=clock)
+        self._road = AlarmRoad(journal=journal, clock=clock, metrics=metrics, express=self._express)
+        self._desk = Desk(
+            gateway=config.gateway.name,
+            journal=journal,
+            road=self._road,
+            fleet=self._fleet,
+            presses=presses,
+            inventory=self._inventory,
+            clock=clock,
+            metrics=metrics,
+        )
+        self._intake = Intake(
+            journal=journal,
+            road=self._road,
+            fleet=self._fleet,
+            presses=presses,
+            wires=wires,
+            conditions=self._desk,
+            inventory=self._inventory,
+            clock=clock,
+            metrics=metrics,
+        )
+        self._alarms = AlarmEngine(
+            journal=journal, submit=self._desk.command, clock=clock, metrics=metrics
+        )
+        self._forwarders = self._build_forwarders()
+        self._adapters = self._build_adapters(data_dir)
+        self._console = self._build_console(data_dir)
+        metrics.ask(
+            Sources(
+                devices=self._fleet.devices,
+                sites=self._site_status,
+                counts=self._fleet.counts,
+                alarms=self._alarms.active_counts,
+                backlogs=self._backlogs,
+                journal_size=journal.size_bytes,
+                now=lambda: clock.now().timestamp(),
+            )
+        )
+
+    def _build_forwarders(self) -> list[Forwarder]:
+        journal, clock = self._journal, self._clock
+        # A sink that is added later starts with what comes: the center has no use for old alarms.
+        consumers = {
+            sink.name: {lane: journal.consumer(sink.name, lane, from_start=False) for lane in Lane}
+            for sink in self._config.sinks
+        }
+        kinds = {
+            sink.name: frozenset(Kind(word) for word in sink.forward) for sink in self._config.sinks
+        }
+        return [
+            Forwarder(
+                sink=self._build_sink(sink),
+                alarms=consumers[sink.name][Lane.ALARM],
+                telemetry=consumers[sink.name][Lane.TELEMETRY],
+                settings=ForwardSettings(forward=kinds[sink.name], max_batch=sink.max_batch),
+                fallback=Fallback(
+                    consumer=consumers[sink.fallback][Lane.ALARM], forward=kinds[sink.fallback]
+                )
+                if sink.fallback
+                else None,
+                clock=clock,
+                metrics=self._metrics,
+                conditions=self._desk,
+            )
+            for sink in self._config.sinks
+        ]
+
+    def _build_sink(self, sink: OpscenterSink) -> OpsCenterSink:
+        return OpsCenterSink(
+            gateway=self._config.gateway.name,
+            settings=OpsCenterSettings(
+                name=sink.name,
+                url=sink.url,
+                signing_keys=tuple(key.get_secret_value() for key in sink.signing_keys),
+                token=sink.token.get_secret_value() if sink.token else None,
+            ),
+            clock=self._clock,
+        )
+
+    def _build_adapters(self, data_dir: Path) -> dict[AdapterName, Adapter]:
+        key = pseudonym_key(self._config.gateway.pseudonym_key_file)
+        surroundings = Surroundings(
+            config=self._config,
+            inventory=self._inventory,
+            clock=self._clock,
+            metrics=self._metrics,
+            data_dir=data_dir,
+            pseudonym_key=key,
+        )
+        return {
+            name: build(surroundings)
+            for name, build in ADAPTERS.items()
+            if name is not AdapterName.MQTT or self._config.mqtt is not None
+        }
+
+    def _build_console(self, data_dir: Path) -> Console:
+        gateway, console = self._config.gateway, self._config.console
+        monitoring = self._config.metrics.listen
+        return Console(
+            settings=ConsoleSettings(
+                gateway=gateway.name,
+                listen=Listen(host=console.listen.host, port=console.listen.port),
+                locale=gateway.locale,
+                timezone=gateway.timezone.key,
+                cert_file=console.cert_file,
+                key_file=console.key_file,
+                tokens=tuple(
+                    ApiToken(role=Role(token.role), secret=token.token.get_secret_value())
+                    for token in console.tokens
+                ),
+                metrics=Listen(host=monitoring.host, port=monitoring.port) if monitoring else None,
+            ),
+            fleet=self._fleet,
+            alarms=self._alarms,
+            sites=lambda: self._inventory.sites,
+            commands=self._desk,
+            health=self._readiness,
+            exposition=self._metrics.exposition,
+            users=UserStore(data_dir / USERS_FILE),
+            clock=self._clock,
+        )
+
+    # --- running ----------------------------------------------------------------------------------
+
+    async def _restore(self) -> None:
+        await self._desk.restore()
+        await self._intake.restore()
+        await self._alarms.restore()
+
+    async def _run_in_order(self, group: asyncio.TaskGroup) -> None:
+        """Starts from the sink to the source, and ends from the source to the sink."""
+        console = group.create_task(self._console.run(), name="console")
+        forwards = [
+            self._supervised(group, "forward", forwarder.run) for forwarder in self._forwarders
+        ]
+        alarms = self._supervised(group, "alarms", self._alarms.run)
+        group.create_task(self._desk.announce(EventType.GATEWAY_STARTED), name="started")
+        inner = [
+            group.create_task(self._watcher.run(self._apply), name="inventory"),
+            group.create_task(self._end_maintenances(), name="maintenance"),
+        ]
+        outer = [
+            self._supervised(group, f"adapter:{name}", self._runner(adapter))
+            for name, adapter in self._adapters.items()
+        ]
+        await self._console.serving()
+        self.url = self._console.url
+        while not all(adapter.ready() for adapter in self._adapters.values()):
+            if self._stopping.is_set():
+                break
+            await self._clock.sleep(0.01)
+        log.info("ready: console=%s", self.url)
+        self._ready.set()
+        await self._stopping.wait()
+        log.info("stopping")
+        await _end([*inner, *outer], ADAPTERS_STOP_S)
+        await self._drain()
+        await self._desk.announce(EventType.GATEWAY_STOPPED)
+        await _end([alarms], 1.0)
+        await _end(forwards, FORWARD_STOP_S)
+        await _end([console], 3.0)
+        self._road.abandon()
+
+    def _supervised(
+        self,
+        group: asyncio.TaskGroup,
+        name: str,
+        run: Callable[[], object],
+    ) -> asyncio.Task[None]:
+        return group.create_task(
+            supervise(name, run, clock=self._clock, metrics=self._metrics),  # type: ignore[arg-type]
+            name=name,
+        )
+
+    def _runner(self, adapter: Adapter) -> Callable[[], object]:
+        return lambda: adapter.run(self._intake.emit)
+
+    async def _drain(self) -> None:
+        """What was taken is committed, what is committed has become alarms, and those have left;
+        as far as a moment allows. The rest is on disk and goes on at the next start."""
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self._road.drained()
+                while any(
+                    backlog.records
+                    for (_, lane), backlog in self._backlogs().items()
+                    if lane is Lane.ALARM
+                ):
+                    await self._clock.sleep(0.02)
+        except TimeoutError:
+            log.warning("stopping with alarms that are not delivered: they go on at the next start")
+
+    async def _end_maintenances(self) -> None:
+        while True:
+            await self._clock.sleep(MAINTENANCE_LOOK_S)
+            changes = self._fleet.expire_maintenance(self._clock.now())
+            if changes:
+                await self._desk.publish(changes)
+            for lane, sequence, record_id in self._journal.take_corrupt():
+                await self._desk.tell(
+                    Condition.RECORD_CORRUPT,
+                    f"journal-{lane}",
+                    active=True,
+                    detail=f"record {record_id} at {sequence}: `kuzet journal verify` lists all",
+                )
+
+    async def _apply(self, inventory: Inventory, change: InventoryChange) -> None:
+        self._inventory = inventory
+        self._fleet.apply(inventory)
+        self._desk.apply(inventory)
+        self._intake.apply(inventory)
+        for adapter in self._adapters.values():
+            await adapter.apply(inventory, change)
+
+    def _express(self, records: Sequence[Record]) -> None:
+        """The memory road: these cannot be committed now, so they go out as they are, with the
+        alarms that they will raise."""
+        both = [*records, *self._alarms.foresee(records)]
+        log.error("%d records of the alarm lane go out from memory", len(both))
+        for forwarder in self._forwarders:
+            forwarder.express(both)
+
+    # --- what others ask --------------------------------------------------------------------------
+
+    def _load_inventory(self) -> Inventory:
+        files = self._config.inventory
+        return load_inventory(
+            files.sites,
+            files.devices,
+            files.credentials,
+            mqtt_configured=self._config.mqtt is not None,
+        )
+
+    def _inventory_files(self) -> Sequence[Path]:
+        files = self._config.inventory
+        return inventory_files(files.sites, files.devices, files.credentials)
+
+    def _backlogs(self) -> Mapping[tuple[str, Lane], Backlog]:
+        return {
+            (forwarder.name, lane): backlog
+            for forwarder in self._forwarders
+            for lane, backlog in forwarder.backlogs().items()
+        }
+
+    def _site_status(self) -> list[SiteStatus]:
+        return [
+            SiteStatus(site_id=site.site_id, district=site.district, site_kind=site.kind, up=up)
+            for site, up in self._fleet.sites_up()
+        ]
+
+    def _readiness(self) -> Readiness:
+        checks = [
+            Check(name="journal", ok=self._journal.writable(), required=True),
+            Check(
+                name="inventory",
+                ok=True,
+                required=True,
+                detail="; ".join(str(problem) for problem in self._watcher.problems[:5]),
+            ),
+            *(
+                Check(name=f"adapter {name}", ok=adapter.ready(), required=True)
+                for name, adapter in self._adapters.items()
+            ),
+        ]
+        for forwarder in self._forwarders:
+            for lane, health in forwarder.health().items():
+                checks.append(
+                    Check(
+                        name=f"sink {forwarder.name} {lane}",
+                        ok=health.state == "ok",
+                        required=False,
+                        detail=health.error,
+                    )
+                )
+        return Readiness(checks=tuple(checks))
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]], within_s: float) -> None:
+    """Cancels tasks and waits until they have tidied up, at most so long."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=within_s)
+        for task in late:
+            log.warning("%s does not end", task.get_name())
