@@ -16,25 +16,25 @@ from adapters import ADAPTERS, Surroundings
 from gateway import check as checking
 from gateway.alarms.engine import AlarmEngine
 from gateway.clock import SystemClock
-from gateway.commit import AlarmRoad
 from gateway.config import Config, OpscenterSink, load_config
 from gateway.console.context import ApiToken, Check, ConsoleSettings, Listen, Readiness
 from gateway.console.server import Console
 from gateway.console.users import Role, UserStore
-from gateway.desk import Desk
 from gateway.errors import ConfigError, KuzetError, Problem
 from gateway.files.secret import pseudonym_key
 from gateway.fleet import Fleet
 from gateway.forward import Fallback, Forwarder, ForwardSettings
 from gateway.forward.opscenter import OpsCenterSettings, OpsCenterSink
 from gateway.forward.selection import Kind
-from gateway.intake import Intake
+from gateway.intake.commit import AlarmRoad
+from gateway.intake.desk import Desk
+from gateway.intake.observations import Intake
+from gateway.intake.presses import PressLedger, WireLedger
 from gateway.inventory import diff, inventory_files, load_inventory
 from gateway.journal import SqliteJournal
 from gateway.metrics import PrometheusMetrics, SiteStatus, Sources
 from gateway.model import AdapterName, Condition, EventType, Inventory, Lane, Record, Retention
 from gateway.ports import Adapter, Backlog, InventoryChange
-from gateway.presses import PressLedger, WireLedger
 from gateway.reload import InventoryWatcher
 from gateway.supervisor import supervise
 

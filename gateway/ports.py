@@ -143,8 +143,11 @@ class Consumer(Protocol):
         its `attempts` counted up."""
         ...
 
-    async def aside(self, *, due: datetime | None = None, limit: int = 1000) -> Sequence[Aside]:
-        """Records set aside, by sequence; only those with `retry_at` ≤ `due` where it is given."""
+    async def aside(
+        self, *, due: datetime | None = None, after: int = 0, limit: int = 1000
+    ) -> Sequence[Aside]:
+        """Records set aside, by sequence, from behind `after`; only those with `retry_at` ≤ `due`
+        where it is given. So they can be read page by page, or one alone."""
         ...
 
     async def release(self, sequences: Sequence[int]) -> None:

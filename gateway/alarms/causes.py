@@ -48,7 +48,7 @@ def cause_of(body: Body) -> Cause | None:
                 at=body.received_at,
                 detail=f"{body.topic}: {body.detail}",
             )
-        case GatewayCondition():
+        case GatewayCondition() if body.condition in OF_GATEWAY:
             return Cause(
                 rule=OF_GATEWAY[body.condition],
                 device_id=body.subject,

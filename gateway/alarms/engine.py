@@ -1,7 +1,8 @@
 """The alarms of the gateway: reads both lanes of the journal, writes transitions back as records.
 
 The engine may see a record twice (after a crash). A transition's record id is derived from the
-record that caused it, so the journal recognises the second one, and nothing is done twice.
+record that caused it, so the journal recognises the second one, and nothing is done twice. An end
+that changed nothing at first left no transition: the second time it is known by what came after it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 
 from gateway.alarms import lifecycle
 from gateway.alarms.causes import cause_of
 from gateway.alarms.lifecycle import Step
-from gateway.errors import JournalError, NotFound
+from gateway.errors import CommandRefused, JournalError, KuzetError, NotFound
 from gateway.model import (
     Alarm,
     AlarmState,
@@ -46,6 +48,16 @@ Place = tuple[str, Condition]
 """Where an alarm stands: a device and a condition. There is one alarm there until it is closed."""
 
 
+class _Foreseen:
+    """What went out from memory about one alarm: the alarm after it, the transitions by id."""
+
+    __slots__ = ("alarm", "transitions")
+
+    def __init__(self, alarm: Alarm) -> None:
+        self.alarm = alarm
+        self.transitions: dict[str, Record] = {}
+
+
 class AlarmEngine:
     """Raises, counts, acknowledges and clears alarms; implements `ports.AlarmDesk`.
 
@@ -67,6 +79,7 @@ class AlarmEngine:
         self._standing: dict[Place, Alarm] = {}
         self._by_id: dict[str, Alarm] = {}
         self._closed: OrderedDict[str, Alarm] = OrderedDict()
+        self._foreseen: dict[Place, _Foreseen] = {}
         self._watchers: list[Callable[[Alarm], None]] = []
         self._turn = asyncio.Lock()
         self._shelved = asyncio.Event()
@@ -110,9 +123,18 @@ class AlarmEngine:
             alarm = self.alarm(command.target)
             if lifecycle.command(alarm, command) is None:
                 return alarm
-            record = await self._submit(command)
-            await self._take([record])
+            obeying = asyncio.create_task(self._obey(command), name=f"command:{alarm.alarm_id}")
+            try:
+                await asyncio.shield(obeying)
+            except asyncio.CancelledError:
+                # What is begun is finished: else the journal could hold a step not taken here.
+                with suppress(KuzetError):
+                    await obeying
+                raise
             return self.alarm(command.target)
+
+    async def _obey(self, command: Command) -> None:
+        await self._take([await self._submit(command)])
 
     def watch(self, changed: Callable[[Alarm], None]) -> Callable[[], None]:
         self._watchers.append(changed)
@@ -122,16 +144,43 @@ class AlarmEngine:
 
     def foresee(self, records: Iterable[Record]) -> list[Record]:
         """The transitions that these records will cause, without taking them: for records that
-        cannot be committed and go out from memory. The ids are those of the later transitions."""
+        cannot be committed and go out from memory. Later ones build on earlier ones until those
+        are committed; the ids, also of a new alarm, are those of the later transitions."""
         foreseen = []
         for record in records:
             place = self._place(record)
             if place is None:
                 continue
-            step = self._step(record, self._standing.get(place))
-            if step is not None:
-                foreseen.append(self._transition_record(record, step))
+            earlier = self._foreseen.get(place)
+            known = earlier and earlier.transitions.get(_transition_id(record))
+            if known:
+                foreseen.append(known)
+                continue
+            step = self._step(record, earlier.alarm if earlier else self._standing.get(place))
+            if step is None:
+                continue
+            transition = self._transition_record(record, step)
+            earlier = self._foreseen.setdefault(place, _Foreseen(step.alarm))
+            earlier.alarm = step.alarm
+            earlier.transitions[transition.record_id] = transition
+            foreseen.append(transition)
         return foreseen
+
+    def _caught_up(self, place: Place, record: Record) -> None:
+        foreseen = self._foreseen.get(place)
+        if foreseen is None:
+            return
+        foreseen.transitions.pop(_transition_id(record), None)
+        if not foreseen.transitions:
+            del self._foreseen[place]
+
+    def _new_alarm_id(self, place: Place, record: Record) -> str:
+        """Presses may be committed in another order than they went out from memory: the alarm keeps
+        the id that the center knows."""
+        foreseen = self._foreseen.get(place)
+        if foreseen is None or foreseen.alarm.state is AlarmState.CLOSED:
+            return _derived("alarm", record.record_id)
+        return foreseen.alarm.alarm_id
 
     # --- following the journal -------------------------------------------------------------------
 
@@ -154,7 +203,9 @@ class AlarmEngine:
                 await self._commit(list(together.values()))
                 together = {}
             step = self._step(record, self._standing.get(place))
-            if step is not None:
+            if step is None or await self._overtaken(record, place):
+                self._caught_up(place, record)
+            else:
                 together[place] = (record, step)
         if together:
             await self._commit(list(together.values()))
@@ -172,7 +223,12 @@ class AlarmEngine:
             # Checked before it was committed; if the alarm moved on since, there is nothing to do.
             if alarm is None or record.body.name not in ALARM_COMMANDS:
                 return None
-            return lifecycle.command(alarm, record.body)
+            try:
+                return lifecycle.command(alarm, record.body)
+            except CommandRefused as error:
+                # Committed under another version's rules: it must not stop the alarms behind it.
+                log.warning("a committed command is refused: alarm=%s %s", alarm.alarm_id, error)
+                return None
         cause = cause_of(record.body)
         if cause is None:
             return None
@@ -181,17 +237,38 @@ class AlarmEngine:
         return lifecycle.signal(
             alarm,
             cause.rule,
-            alarm_id=_derived("alarm", record.record_id),
+            alarm_id=self._new_alarm_id((cause.device_id, cause.rule.condition), record),
             device_id=cause.device_id,
             site_id=cause.site_id,
             at=cause.at,
             detail=cause.detail,
         )
 
+    async def _overtaken(self, record: Record, place: Place) -> bool:
+        """Whether `record` is an end that came again, after a crash, and would now end what began
+        behind it: a later signal of its lane was taken already."""
+        cause = cause_of(record.body)
+        if cause is None or cause.active:
+            return False
+        stored = await self._journal.get(record.lane, record.record_id)
+        if stored is None:
+            return False
+        later = [
+            _transition_id(behind.record)
+            async for behind in self._journal.read(record.lane, after=stored.sequence)
+            if (signal := cause_of(behind.record.body)) is not None
+            and signal.active
+            and (signal.device_id, signal.rule.condition) == place
+        ]
+        for transition_id in later:
+            if await self._journal.get(Lane.ALARM, transition_id) is not None:
+                return True
+        return False
+
     def _transition_record(self, cause: Record, step: Step) -> Record:
         command = cause.body if isinstance(cause.body, Command) else None
         return Record(
-            record_id=_derived("transition", cause.record_id),
+            record_id=_transition_id(cause),
             lane=Lane.ALARM,
             retention=Retention.ALARM,
             type=f"alarm.{step.transition}",
@@ -217,15 +294,18 @@ class AlarmEngine:
                 self._metrics.error("alarms", "journal")
                 log.warning("alarm transitions cannot be committed, trying again: %s", error)
                 await self._clock.sleep(COMMIT_RETRY_S)
-        for (_, step), is_new in zip(steps, new, strict=True):
+        for (cause, step), is_new in zip(steps, new, strict=True):
             # A known transition was taken before a crash: the state restored already has it.
             if is_new:
                 self._apply(step)
+            self._caught_up((step.alarm.device_id, step.alarm.condition), cause)
 
     def _apply(self, step: Step) -> None:
         alarm = step.alarm
+        # Not one that is announced again: after an acknowledgement, a clear or a shelving.
+        is_first = step.transition is Transition.RAISED and alarm.alarm_id not in self._by_id
         self._remember(alarm)
-        if step.transition is Transition.RAISED and alarm.count == 1:
+        if is_first:
             self._metrics.alarm_raised(alarm)
         log.info(
             "alarm %s: alarm=%s device=%s condition=%s state=%s count=%d",
@@ -247,6 +327,9 @@ class AlarmEngine:
             standing = self._standing.get(place)
             if standing is not None and standing.alarm_id == alarm.alarm_id:
                 del self._standing[place]
+            foreseen = self._foreseen.get(place)
+            if foreseen is not None and foreseen.alarm.alarm_id == alarm.alarm_id:
+                del self._foreseen[place]
             self._by_id.pop(alarm.alarm_id, None)
             self._closed[alarm.alarm_id] = alarm
             self._closed.move_to_end(alarm.alarm_id)
@@ -295,6 +378,10 @@ class AlarmEngine:
             body=AlarmTransition(transition=step.transition, alarm=alarm, caused_by=""),
         )
         await self._commit([(cause, step)])
+
+
+def _transition_id(cause: Record) -> str:
+    return _derived("transition", cause.record_id)
 
 
 def _derived(*parts: str) -> str:

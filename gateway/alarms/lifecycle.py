@@ -103,6 +103,8 @@ def command(alarm: Alarm, command: Command) -> Step | None:
         case CommandName.COMMENT:
             if not command.comment.strip():
                 raise CommandRefused("a comment needs a text")
+            if alarm.state is AlarmState.CLOSED:
+                raise CommandRefused("the alarm is closed")
             commented = replace(alarm, updated_at=command.at)
             return Step(transition=Transition.UPDATED, alarm=commented)
         case CommandName.SHELVE:
@@ -115,7 +117,10 @@ def unshelve(alarm: Alarm, *, at: datetime) -> Step | None:
     """The time of a shelved alarm is over: it asks for attention again."""
     if alarm.state is not AlarmState.SHELVED:
         return None
-    state = AlarmState.ACKNOWLEDGED if alarm.acknowledged else AlarmState.UNACKNOWLEDGED
+    if not alarm.active:
+        state = AlarmState.CLEARED_UNACKNOWLEDGED
+    else:
+        state = AlarmState.ACKNOWLEDGED if alarm.acknowledged else AlarmState.UNACKNOWLEDGED
     back = replace(alarm, state=state, shelved_until=None, updated_at=at)
     transition = Transition.UPDATED if alarm.acknowledged else Transition.RAISED
     return Step(transition=transition, alarm=back)

@@ -13,8 +13,19 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from gateway.commit import AlarmRoad
 from gateway.errors import JournalError, JournalFull
+from gateway.intake.commit import AlarmRoad
+from gateway.intake.presses import (
+    REPEAT_WITHIN,
+    NewPress,
+    OldNews,
+    PressLedger,
+    Repeat,
+    Unclear,
+    WireLedger,
+    believed,
+    hashed,
+)
 from gateway.model import (
     Condition,
     Device,
@@ -31,17 +42,6 @@ from gateway.model import (
     Severity,
 )
 from gateway.ports import Clock, Conditions, Journal, Metrics
-from gateway.presses import (
-    REPEAT_WITHIN,
-    NewPress,
-    OldNews,
-    PressLedger,
-    Repeat,
-    Unclear,
-    WireLedger,
-    believed,
-    hashed,
-)
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from gateway.commit import AlarmRoad
 from gateway.errors import CommandRefused, JournalError, NotFound
-from gateway.intake import health_record
+from gateway.intake.commit import AlarmRoad
+from gateway.intake.observations import health_record
+from gateway.intake.presses import LONGEST_TEST, PressLedger, hashed
 from gateway.model import (
     Command,
     CommandName,
@@ -30,7 +31,6 @@ from gateway.model import (
     Severity,
 )
 from gateway.ports import Clock, Journal, Metrics
-from gateway.presses import LONGEST_TEST, PressLedger, hashed
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Intake: the doors by which observations and commands enter the journal."""
