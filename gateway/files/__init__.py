@@ -1,0 +1,1 @@
+"""What administrators write, read so that each mistake is told with its place in the file."""
