@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from adapters import ADAPTERS, Surroundings
+from adapters.mqtt.adapter import MqttSettings
+from adapters.mqtt.connection import Broker
+from adapters.watch import CameraSettings
 from gateway import check as checking
 from gateway.alarms.engine import AlarmEngine
 from gateway.clock import SystemClock
@@ -242,20 +245,36 @@ class Gateway:
         )
 
     def _build_adapters(self, data_dir: Path) -> dict[AdapterName, Adapter]:
-        key = pseudonym_key(self._config.gateway.pseudonym_key_file)
         surroundings = Surroundings(
-            config=self._config,
             inventory=self._inventory,
+            cameras=CameraSettings(health_interval_s=self._config.cameras.health_interval_s),
+            mqtt=self._mqtt_settings(),
             clock=self._clock,
             metrics=self._metrics,
             data_dir=data_dir,
-            pseudonym_key=key,
         )
-        return {
-            name: build(surroundings)
-            for name, build in ADAPTERS.items()
-            if name is not AdapterName.MQTT or self._config.mqtt is not None
-        }
+        built = {name: build(surroundings) for name, build in ADAPTERS.items()}
+        return {name: adapter for name, adapter in built.items() if adapter is not None}
+
+    def _mqtt_settings(self) -> MqttSettings | None:
+        mqtt = self._config.mqtt
+        if mqtt is None:
+            return None
+        return MqttSettings(
+            broker=Broker(host=mqtt.url.host, port=mqtt.url.port, tls=mqtt.url.tls),
+            alarm_broker=Broker(
+                host=mqtt.alarm_url.host, port=mqtt.alarm_url.port, tls=mqtt.alarm_url.tls
+            )
+            if mqtt.alarm_url
+            else None,
+            client_id=self._config.mqtt_client_id,
+            username=mqtt.username or "",
+            password=mqtt.password.get_secret_value() if mqtt.password else "",
+            ca_file=mqtt.ca_file,
+            cert_file=mqtt.cert_file,
+            key_file=mqtt.key_file,
+            pseudonym_key=pseudonym_key(self._config.gateway.pseudonym_key_file),
+        )
 
     def _build_console(self, data_dir: Path) -> Console:
         gateway, console = self._config.gateway, self._config.console
@@ -329,14 +348,13 @@ class Gateway:
         self,
         group: asyncio.TaskGroup,
         name: str,
-        run: Callable[[], object],
+        run: Callable[[], Awaitable[None]],
     ) -> asyncio.Task[None]:
         return group.create_task(
-            supervise(name, run, clock=self._clock, metrics=self._metrics),  # type: ignore[arg-type]
-            name=name,
+            supervise(name, run, clock=self._clock, metrics=self._metrics), name=name
         )
 
-    def _runner(self, adapter: Adapter) -> Callable[[], object]:
+    def _runner(self, adapter: Adapter) -> Callable[[], Awaitable[None]]:
         return lambda: adapter.run(self._intake.emit)
 
     async def _drain(self) -> None:

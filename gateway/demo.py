@@ -94,7 +94,7 @@ async def _tell(gateway: Gateway, facts: dict[str, object]) -> None:
         f"\nConsole: {gateway.url}\n"
         f"Sign in as {names}; password: {PASSWORD}\n"
         f"{facts['devices']} simulated devices at {SITES} sites; "
-        f"the operations center's side: {facts['opscenter_page']}\n"
+        f"the operations center's side: {facts['opscenter']}\n"
         "What is simulated next is told here. Ctrl-C ends all of it.\n",
         flush=True,
     )

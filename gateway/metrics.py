@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from gateway.model import Alarm, Audience, DeviceKind, Lane, Reason, Severity, State
@@ -53,6 +60,7 @@ class PrometheusMetrics:
     """Implements `ports.Metrics`; `exposition` is what `/metrics` answers."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each counter, and nobody asks for it
         registry = CollectorRegistry()
         self._registry = registry
         self._sources: Sources | None = None
