@@ -50,7 +50,7 @@ FORWARD_STOP_S = 3.5
 wire, what is committed becomes alarms, alarms get one more try to leave."""
 
 USERS_FILE = "users.json"
-MAINTENANCE_LOOK_S = 1.0
+UPKEEP_S = 1.0
 
 
 def check(path: Path) -> Sequence[Problem]:
@@ -319,8 +319,8 @@ class Gateway:
         alarms = self._supervised(group, "alarms", self._alarms.run)
         group.create_task(self._desk.announce(EventType.GATEWAY_STARTED), name="started")
         inner = [
-            group.create_task(self._watcher.run(self._apply), name="inventory"),
-            group.create_task(self._end_maintenances(), name="maintenance"),
+            self._supervised(group, "inventory", lambda: self._watcher.run(self._apply)),
+            self._supervised(group, "upkeep", self._keep_up),
         ]
         outer = [
             self._supervised(group, f"adapter:{name}", self._runner(adapter))
@@ -372,9 +372,10 @@ class Gateway:
         except TimeoutError:
             log.warning("stopping with alarms that are not delivered: they go on at the next start")
 
-    async def _end_maintenances(self) -> None:
+    async def _keep_up(self) -> None:
+        """What is due by the clock, and what the journal found by itself."""
         while True:
-            await self._clock.sleep(MAINTENANCE_LOOK_S)
+            await self._clock.sleep(UPKEEP_S)
             changes = self._fleet.expire_maintenance(self._clock.now())
             if changes:
                 await self._desk.publish(changes)
