@@ -13,6 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
+import aiohttp
+
 from gateway.app import Gateway, add_user
 from gateway.errors import KuzetError
 
@@ -41,7 +43,7 @@ async def run() -> int:
     # A session of its own: Ctrl-C is ours alone, and the gateway stops before its devices do.
     district = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "simulators", "--sites", str(SITES), "--dir", str(folder)),
-        *("--console", CONSOLE, "--until-stdin-closes"),
+        *("--console", CONSOLE, "--until-stdin-closes", "--quiet"),
         cwd=CHECKOUT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -98,6 +100,8 @@ async def _tell(gateway: Gateway, facts: dict[str, object]) -> None:
         "What is simulated next is told here. Ctrl-C ends all of it.\n",
         flush=True,
     )
+    async with aiohttp.ClientSession() as http, http.post(f"{facts['control']}/scenario"):
+        pass  # from now on the district tells and does something every few seconds
 
 
 async def _end(district: asyncio.subprocess.Process) -> None:

@@ -93,7 +93,8 @@ async def _mqtt(arguments: Arguments) -> None:
     )
     async with device:
         if arguments.action:
-            given = {"credential": arguments.credential} if arguments.credential else {}
+            needs_card = arguments.action in ("pass", "deny")
+            given = {"credential": arguments.credential} if needs_card else {}
             await actions.act(device, arguments.kind, arguments.action, given)
             return
         _ready(device=device.device_id)
@@ -190,7 +191,7 @@ def _district_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _mqtt_arguments(parser: argparse.ArgumentParser, kind: Kind) -> None:
-    parser.set_defaults(command=_mqtt, kind=kind, action="", credential="")
+    parser.set_defaults(command=_mqtt, kind=kind, action="")
     parser.add_argument("--broker", required=True, metavar="URL")
     parser.add_argument("--site", required=True)
     parser.add_argument("--device", required=True)

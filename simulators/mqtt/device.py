@@ -77,8 +77,11 @@ class MqttDevice:
 
     async def ready(self, timeout_s: float = 10.0) -> None:
         """Waits for the broker's acceptance. Raises TimeoutError."""
-        async with asyncio.timeout(timeout_s):
-            await self._link.connected.wait()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._link.connected.wait()
+        except TimeoutError:
+            raise TimeoutError(f"{self.device_id}: no broker within {timeout_s:g} s") from None
 
     async def fail(self, fault: MqttFault) -> None:
         if fault in self._faults:

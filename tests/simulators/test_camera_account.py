@@ -12,16 +12,16 @@ import pytest
 from simulators.camera import Scheme
 from simulators.camera.account import Account, UsernameToken, Verdict
 
+SECRET = "secret"
 NOW = datetime(2026, 10, 5, 8, 0, tzinfo=UTC)
 
 
-def _account(**changed: int) -> Account:
-    limits = {"locks_after": 3, "locked_for_s": 60} | changed
-    return Account("admin", "secret", schemes=tuple(Scheme), **limits)
+def _account() -> Account:
+    return Account("admin", SECRET, schemes=tuple(Scheme), locks_after=3, locked_for_s=60)
 
 
 def _token(
-    *, password: str = "secret", created: datetime = NOW, nonce: bytes = b"once"
+    *, password: str = SECRET, created: datetime = NOW, nonce: bytes = b"once"
 ) -> UsernameToken:
     """UsernameToken Profile 1.0: Base64(SHA-1(nonce + created + password))."""
     stamp = created.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -54,7 +54,7 @@ def test_a_right_try_ends_the_row_of_wrong_ones() -> None:
     account = _account()
     verdicts = [
         account.judge_token(_token(password=password, nonce=bytes((n,))), NOW)
-        for n, password in enumerate(["x", "x", "secret", "x", "x", "x", "secret"])
+        for n, password in enumerate(["x", "x", SECRET, "x", "x", "x", SECRET])
     ]
     assert verdicts[2] is Verdict.GRANTED
     assert verdicts[5] is Verdict.REFUSED
@@ -66,14 +66,14 @@ def test_a_right_try_ends_the_row_of_wrong_ones() -> None:
 
 def test_a_nonce_that_it_did_not_give_is_stale_and_no_wrong_try() -> None:
     account = _account()
-    assert account.judge_digest(_digest("secret", "0" * 32), "GET") is Verdict.STALE
+    assert account.judge_digest(_digest(SECRET, "0" * 32), "GET") is Verdict.STALE
     assert account.wrong_tries == 0
     (given,) = {
         nonce
         for challenge in account.challenges(qop=False)
         for nonce in re.findall(r'nonce="([^"]+)"', challenge)
     }
-    assert account.judge_digest(_digest("secret", given), "GET") is Verdict.GRANTED
+    assert account.judge_digest(_digest(SECRET, given), "GET") is Verdict.GRANTED
     assert account.judge_digest(_digest("guess", given), "GET") is Verdict.REFUSED
 
 

@@ -162,20 +162,31 @@ async def test_a_killed_district_takes_its_broker_along() -> None:
         await process.gone()
 
 
-async def test_one_press_by_hand_on_a_broker_by_hand() -> None:
+@pytest.mark.parametrize(
+    ("device", "action", "type_"),
+    [
+        ("button", ("--press",), "panic.pressed"),
+        ("turnstile", ("--force",), "access.forced"),
+        ("turnstile", ("--pass", "--credential", "0012345678"), "access.passed"),
+        ("intercom", ("--force-door",), "door.forced"),
+    ],
+)
+async def test_one_device_by_hand_on_a_broker_by_hand(
+    device: str, action: tuple[str, ...], type_: str
+) -> None:
     async with (
         _simulators("broker") as broker,
         Observer(broker.ready["broker"]) as observer,
     ):
-        press = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "simulators", "button", "--broker", broker.ready["broker"]),
-            *("--site", "school-1", "--device", "b1", "--press"),
+        once = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "simulators", device, "--broker", broker.ready["broker"]),
+            *("--site", "school-1", "--device", "d1", *action),
             cwd=ROOT,
         )
         async with asyncio.timeout(30):
-            assert await press.wait() == 0
-        (seen,) = await observer.see("kuzet/school-1/b1/event")
-        assert seen.body["type"] == "panic.pressed"
+            assert await once.wait() == 0
+        (seen,) = await observer.see("kuzet/school-1/d1/event")
+        assert seen.body["type"] == type_
         broker.child.terminate()
         await broker.gone()
 
@@ -209,10 +220,20 @@ def test_wrong_usage_is_told(arguments: tuple[str, ...]) -> None:
     assert "error:" in ended.stderr
 
 
-def test_what_cannot_start_says_why_in_one_line() -> None:
-    ended = _run("--sites", "1000")
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--sites", "1000"), "from 1 to 900 sites"),
+        (
+            ("button", "--broker", "http://127.0.0.1", "--site", "s", "--device", "d"),
+            "a broker is written mqtt://host:port, not http://…",
+        ),
+    ],
+)
+def test_what_cannot_start_says_why_in_one_line(arguments: tuple[str, ...], why: str) -> None:
+    ended = _run(*arguments)
     assert ended.returncode == 1
-    assert ended.stderr == "simulators: from 1 to 900 sites\n"
+    assert ended.stderr == f"simulators: {why}\n"
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
