@@ -9,6 +9,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -147,7 +148,7 @@ class FakeOnvif:
         self.reported = reported
         self.media_port = 0
         self.rtsp_port = 554
-        self.clock = "2026-11-22 08:00:00"
+        self.clock = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
     @property
     def asked(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.address import Address, parse, reported, target
@@ -70,6 +70,7 @@ def test_secrets_in_a_path_are_not_shown(path: str) -> None:
     assert "hunter2" not in address.shown
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_no_reported_address_leads_elsewhere_or_breaks_a_request(text: str) -> None:
     for told in (text, f"rtsp://h/{text}", f"http://{text}", f"rtsp://x:{text}"):

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.digest import Challenge, answer, challenges, strongest
@@ -105,6 +105,7 @@ def test_a_stale_nonce_is_told_from_a_wrong_secret() -> None:
     assert not Challenge(scheme="digest").stale
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=200), max_size=3))
 def test_no_header_makes_the_reader_fail(headers: list[str]) -> None:
     for challenge in challenges(headers):

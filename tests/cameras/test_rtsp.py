@@ -260,7 +260,7 @@ async def test_recorded_answers_are_read() -> None:
     ]
     answers = [file.read_bytes() for file in files]
     dialogue = json.loads((folder / "axis" / "dialogue_strings.json").read_text())
-    strings = [one for group in dialogue.values() for one in group if isinstance(one, str)]
+    strings = dialogue["test_successful_connect"]
     answers += [one.encode() for one in strings if one.startswith("RTSP/1.0")]
     assert len(answers) > 20
     for answer in answers:
@@ -270,7 +270,7 @@ async def test_recorded_answers_are_read() -> None:
         reader.feed_eof()
         response = await read_response(reader)
         assert response.status in (200, 401)
-        assert response.header("cseq") or response.headers
+        assert response.headers
 
 
 # --- TLS -----------------------------------------------------------------------------------------

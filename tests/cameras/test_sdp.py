@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.rtsp.sdp import MAX_MEDIA, SessionDescription, parse
@@ -85,6 +85,7 @@ def test_sizes_are_bounded() -> None:
     assert read("v=0\n" + "a=x:y\n" * 5_000 + "m=video 0 RTP/AVP 96\n").media == ()
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300), st.text(alphabet="vma=:*/ 0123456789\r\nRTP", max_size=300))
 def test_no_text_makes_the_reader_fail(text: str, likely: str) -> None:
     for one in (text, likely, f"v=0\nm={text}\na=rtpmap:{likely}\na=control:{text}"):
@@ -128,7 +129,7 @@ def test_recorded_descriptions_of_retina_s_cameras() -> None:
             assert session.control == facts["session_control"], name
         if facts.get("parses"):
             assert session.video is not None, name
-    assert len(files) == 15
+    assert len(files) == 13
 
 
 def test_the_order_of_session_attributes_does_not_matter() -> None:

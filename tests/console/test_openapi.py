@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from gateway.console.routes import API, MONITORING
@@ -60,3 +61,9 @@ async def test_answers_have_the_fields_that_are_told(room: Room) -> None:
     assert set(site) == set(schemas["SiteSummary"]["properties"])
     device = await room.get("/api/v1/devices/s0001-camera-00000")
     assert set(device) == set(schemas["DeviceHealth"]["properties"])
+
+
+def test_every_path_for_programs_is_in_the_documentation() -> None:
+    told = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    for route in (*API, *MONITORING):
+        assert route.path in told, route.path

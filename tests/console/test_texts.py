@@ -27,11 +27,8 @@ Texts = str | tuple[str, ...]
 def _spoken() -> set[Texts]:
     """Every text that code and templates ask for, found as pybabel finds them."""
     with (FOLDER / "locales" / "babel.cfg").open() as mapping:
-        methods, options = parse_mapping_cfg(mapping)
-    return {
-        message if isinstance(message, str) else tuple(message)
-        for _, _, message, _, _ in extract_from_dir(FOLDER, methods, options)
-    }
+        methods, options = parse_mapping_cfg(mapping)  # type: ignore[no-untyped-call]
+    return {_text(message) for _, _, message, _, _ in extract_from_dir(FOLDER, methods, options)}
 
 
 def _catalogue(path: str) -> Catalog:
@@ -40,11 +37,15 @@ def _catalogue(path: str) -> Catalog:
 
 
 def _messages(catalogue: Catalog) -> dict[Texts, Message]:
-    return {message.id: message for message in catalogue if message.id}
+    return {_text(message.id): message for message in catalogue if message.id}
 
 
-def _all(strings: str | Iterable[str]) -> list[str]:
-    return [strings] if isinstance(strings, str) else list(strings)
+def _text(told: str | Iterable[str]) -> Texts:
+    return told if isinstance(told, str) else tuple(told)
+
+
+def _all(told: str | Iterable[str] | None) -> list[str]:
+    return [told] if isinstance(told, str) else list(told or ())
 
 
 def test_the_template_of_all_catalogues_is_up_to_date() -> None:
@@ -56,6 +57,7 @@ def test_every_text_is_translated_and_nothing_else(code: str) -> None:
     messages = _messages(_catalogue(f"{code}/LC_MESSAGES/kuzet.po"))
     assert messages.keys() == _spoken()
     for message in messages.values():
+        assert _all(message.string), message.id
         assert all(text.strip() for text in _all(message.string)), message.id
         assert not message.fuzzy, message.id
 

@@ -166,3 +166,18 @@ async def test_an_alarm_waits_for_no_telemetry() -> None:
         await rig.journal.append([press()])
         await rig.clock.advance()
         assert [trial.at for trial in rig.scripted.tries_of(press().record_id)] == [at]
+
+
+async def test_a_lane_that_fails_at_every_second_answer_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig()
+    bad = press("button-bad").record_id
+    rig.scripted.judge = lambda lane, ids: DOWN if bad in ids else None
+    await rig.journal.append([press("button-bad")])
+    async with rig.running():
+        for number in range(100):
+            await rig.journal.append([press("button-good", number)])
+            await rig.clock.advance(1.0)
+        lines = [line for line in caplog.messages if "deliveries fail" in line]
+        assert 1 <= len(lines) <= 2
