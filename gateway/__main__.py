@@ -105,11 +105,19 @@ def quarantine_retry(
 
 
 @quarantine.command("drop")
-def quarantine_drop(sink: str, sequences: list[int], config: Settings = DEFAULT) -> None:
+def quarantine_drop(
+    sink: str,
+    lane: Annotated[str, typer.Argument(help="alarm or telemetry")],
+    sequences: list[int],
+    config: Settings = DEFAULT,
+) -> None:
     """Give records up for this sink. They stay in the journal."""
     from gateway import offline
+    from gateway.model import Lane
 
-    typer.echo(f"{offline.quarantine_drop(config, sink, sequences)} dropped")
+    if lane not in tuple(Lane):
+        raise typer.BadParameter(f"lane is one of {', '.join(Lane)}")
+    typer.echo(f"{offline.quarantine_drop(config, sink, Lane(lane), sequences)} dropped")
 
 
 @journal.command("verify")
@@ -117,12 +125,12 @@ def journal_verify(config: Settings = DEFAULT) -> None:
     """Check every record's checksum."""
     from gateway import offline
 
-    faults = offline.journal_verify(config)
+    checked, faults = offline.journal_verify(config)
     for line in faults:
         typer.echo(line, err=True)
     if faults:
         raise typer.Exit(1)
-    typer.echo("every record is as it was written")
+    typer.echo(f"{checked} records, each as it was written")
 
 
 @alarm.command("show")

@@ -60,7 +60,7 @@ class PrometheusMetrics:
     """Implements `ports.Metrics`; `exposition` is what `/metrics` answers."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each counter, and nobody asks for it
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, and nobody asks for it
         registry = CollectorRegistry()
         self._registry = registry
         self._sources: Sources | None = None

@@ -7,7 +7,14 @@ from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, get_origin
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from gateway.console.problems import FieldError, HttpProblem
 from gateway.model import AlarmState, Audience, DeviceKind, State
@@ -26,6 +33,10 @@ NeededText = Annotated[
 Name = Annotated[str, StringConstraints(max_length=ID_LENGTH)]
 Cursor = Annotated[str | None, Field(description="`next` of the page before")]
 Limit = Annotated[int, Field(ge=1, le=500, description="Items on a page")]
+
+
+NoChoice = BeforeValidator(lambda value: value or None)
+"""A form sends a choice that was not made as an empty one."""
 
 
 class _Body(BaseModel):
@@ -89,11 +100,11 @@ class SiteQuery(_Query):
 
 
 class PageQuery(_Query):
-    """What the console page shows of the devices. An empty choice is none: forms send them."""
+    """What the console page shows of the devices."""
 
     q: Annotated[str, StringConstraints(strip_whitespace=True, max_length=ID_LENGTH)] = ""
-    state: State | None = None
-    kind: DeviceKind | None = None
+    state: Annotated[State | None, NoChoice] = None
+    kind: Annotated[DeviceKind | None, NoChoice] = None
     site: Name = ""
     test: bool = False
     page: int = Field(default=1, ge=1, le=100_000)

@@ -49,8 +49,19 @@ class HttpProblem(KuzetError):
         super().__init__(f"{status.value} {detail}")
 
 
-def problem_of(error: KuzetError | web.HTTPException) -> HttpProblem:
-    """Every error that a handler lets through, in HTTP's terms."""
+TOLD = (HttpProblem, NotFound, CommandRefused, JournalError, TooManyClients, web.HTTPException)
+"""What a handler may raise. Anything else is a fault of ours: aiohttp logs it and answers 500."""
+
+
+def problem_of(
+    error: HttpProblem
+    | NotFound
+    | CommandRefused
+    | JournalError
+    | TooManyClients
+    | web.HTTPException,
+) -> HttpProblem:
+    """The error in HTTP's terms."""
     match error:
         case HttpProblem():
             return error
@@ -69,8 +80,6 @@ def problem_of(error: KuzetError | web.HTTPException) -> HttpProblem:
             )
         case TooManyClients():
             return HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, "too many live clients")
-        case _:
-            return HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def as_json(problem: HttpProblem) -> web.Response:

@@ -1,4 +1,4 @@
-"""From values to pages: one template environment a language, and the files beside the templates."""
+"""From values to pages: the templates, the reader's language, and the files beside them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from gateway.model import Condition, DeviceKind
 
 LANGUAGE_COOKIE = "kuzet_language"
 
-_ENVIRONMENTS = {code: web.AppKey(f"ENVIRONMENT_{code}", jinja2.Environment) for code in LANGUAGES}
 _LANGUAGES = web.AppKey("LANGUAGES", Mapping[str, Language])
 
 CONTENT_TYPES = {
@@ -62,35 +61,44 @@ def setup(app: web.Application, timezone: str) -> None:
     """Reads catalogues, templates and static files; nothing is read later."""
     app[_LANGUAGES] = load_languages(timezone)
     app[ASSETS] = assets = _assets()
-    for code, language in app[_LANGUAGES].items():
-        environment = aiohttp_jinja2.setup(
-            app,
-            app_key=_ENVIRONMENTS[code],
-            default_helpers=False,
-            loader=jinja2.PackageLoader(__package__),
-            extensions=["jinja2.ext.i18n"],
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        environment.install_gettext_callables(  # type: ignore[attr-defined] # from the extension
-            language.gettext, language.ngettext, newstyle=True
-        )
-        environment.globals.update(
-            language=language,
-            languages=LANGUAGES,
-            texts=texts,
-            reasons=advice.REASONS,
-            advice=advice.ADVICE,
-            Condition=Condition,
-            DeviceKind=DeviceKind,
-            respond=RESPOND,
-            service=SERVICE,
-            asset=lambda name: f"/static/{assets[name].version}/{name}",
-        )
-        for template in environment.list_templates():
-            environment.get_template(template)
+    environment = aiohttp_jinja2.setup(
+        app,
+        default_helpers=False,
+        loader=jinja2.PackageLoader(__package__),
+        extensions=["jinja2.ext.i18n"],
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.install_gettext_callables(  # type: ignore[attr-defined] # from the extension
+        _gettext, _ngettext, newstyle=True
+    )
+    environment.globals.update(
+        languages=LANGUAGES,
+        texts=texts,
+        reasons=advice.REASONS,
+        advice=advice.ADVICE,
+        Condition=Condition,
+        DeviceKind=DeviceKind,
+        respond=RESPOND,
+        service=SERVICE,
+        asset=lambda name: f"/static/{assets[name].version}/{name}",
+    )
+    for template in environment.list_templates():
+        environment.get_template(template)
+
+
+@jinja2.pass_context
+def _gettext(page: jinja2.runtime.Context, text: str) -> str:
+    language: Language = page["language"]
+    return language.gettext(text)
+
+
+@jinja2.pass_context
+def _ngettext(page: jinja2.runtime.Context, one: str, many: str, count: int) -> str:
+    language: Language = page["language"]
+    return language.ngettext(one, many, count)
 
 
 def language_of(request: web.Request) -> Language:
@@ -111,6 +119,7 @@ async def render(
     """
     context = request.app[CONTEXT]
     shown = {
+        "language": language_of(request),
         "gateway": context.settings.gateway,
         "timezone": context.settings.timezone,
         "now": context.clock.now(),
@@ -123,7 +132,6 @@ async def render(
         template,
         request,
         shown,
-        app_key=_ENVIRONMENTS[language_of(request).code],
         status=status,
     )
     response.enable_compression()

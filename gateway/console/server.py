@@ -32,7 +32,7 @@ from gateway.console.context import (
 from gateway.console.door import Door
 from gateway.console.live import Feed
 from gateway.console.openapi import describe
-from gateway.console.problems import HttpProblem, as_json, problem_of
+from gateway.console.problems import TOLD, HttpProblem, as_json, problem_of
 from gateway.console.routes import API, MONITORING, PAGES, Route
 from gateway.console.sessions import Sessions
 from gateway.console.users import UserStore
@@ -247,8 +247,10 @@ async def _tell_problems(request: web.Request, handler: Handler) -> web.StreamRe
     """Errors as their reader wants them: a page for people, problem+json for programs."""
     try:
         return await handler(request)
-    except (KuzetError, web.HTTPException) as error:
+    except TOLD as error:
         problem = problem_of(error)
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.warning("not done: %s %s: %s", request.method, request.path, error)
     if not _is_page(request):
         return as_json(problem)
     if problem.status is HTTPStatus.UNAUTHORIZED:

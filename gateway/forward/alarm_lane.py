@@ -132,11 +132,14 @@ class AlarmLane:
                     await self._shelf.close(batch.passed)
 
     async def _read(self) -> Sequence[Stored]:
+        failing = False
         while True:
             try:
                 return await self._shelf.read(BATCH)
             except JournalError as error:
-                log.warning("alarms not read: sink=%s error=%s", self._outlet.sink, error)
+                if not failing:
+                    log.warning("alarms not read: sink=%s error=%s", self._outlet.sink, error)
+                failing = True
                 await self._clock.sleep(JOURNAL_AGAIN_S)
 
     def _sort(self, records: Sequence[Stored]) -> Batch:
@@ -230,7 +233,7 @@ class AlarmLane:
                 async with patience():
                     await self._fallback.consumer.set_aside(records, reason, self._clock.now())
         except JournalError as error:
-            log.warning("not handed over: sink=%s error=%s", self._outlet.sink, error)
+            log.debug("not handed over: sink=%s error=%s", self._outlet.sink, error)
             for item in waiting:  # the next failing try hands over again
                 item.handed_over = False
 

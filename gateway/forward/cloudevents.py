@@ -113,6 +113,8 @@ def envelope(gateway: str, stored: Stored) -> CloudEvent:
     body = record.body
     if isinstance(body, Event):
         time, attributes = _told_time(body)
+        if body.native_id is not None:
+            attributes = {"id": body.native_id, **attributes}  # the message said that too
         return CloudEvent(
             id=record.record_id,
             source=_source(gateway, body.site_id, body.device_id),

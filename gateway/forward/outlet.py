@@ -43,6 +43,8 @@ OUTCOMES: Mapping[type[DeliveryError], str] = {
 }
 """The `outcome` label of each error; `accepted` is the fifth."""
 
+LOG_EVERY_S = 60.0
+"""A failure is logged at most this often: a lane may fail and recover with every second answer."""
 
 _DELIVERY, _HEARTBEAT = "delivery", "heartbeat"
 
@@ -72,6 +74,8 @@ class Outlet:
         self._health = LaneHealth(state=LaneState.OK, since=clock.now())
         self._errors: dict[str, DeliveryError] = {}
         self._recovered: Callable[[], None] | None = None
+        self._failure_logged = False
+        self._log_failure_from = clock.monotonic()
 
     @property
     def sink(self) -> str:
@@ -105,16 +109,15 @@ class Outlet:
             self._recovered()
         return None
 
-    async def heartbeat(self, backlog: Mapping[Lane, Backlog]) -> DeliveryError | None:
+    async def heartbeat(self, backlog: Mapping[Lane, Backlog]) -> None:
         """Tries once to tell that the gateway lives. A failure shows while no alarm is there to
         show it; a success mends only what a heartbeat has shown."""
         try:
             await self._sink.heartbeat(backlog)
         except DeliveryError as error:
             self._failed(_HEARTBEAT, error)
-            return error
-        self._succeeded(_HEARTBEAT)
-        return None
+        else:
+            self._succeeded(_HEARTBEAT)
 
     def refusing(self, what: str, *, active: bool, detail: str) -> None:
         """Notes that the sink refuses records of `what` for good, or no longer does."""
@@ -127,7 +130,7 @@ class Outlet:
         if isinstance(error, EndpointFault):
             cause = f"{self._lane} {what}"
             self._troubles.report(self._sink.name, cause, active=True, detail=str(error))
-        elif not isinstance(error, Retryable):
+        elif what is _DELIVERY and not isinstance(error, Retryable):
             return
         self._errors[what] = error
         self._note()
@@ -139,7 +142,7 @@ class Outlet:
         self._note()
 
     def _note(self) -> None:
-        """Keeps `health` as the errors are; logs only a change of state."""
+        """Keeps `health` as the errors are, and logs when it changes."""
         errors = self._errors.values()
         error = "; ".join(dict.fromkeys(str(error) for error in errors))
         state = LaneState.RETRYING if errors else LaneState.OK
@@ -152,9 +155,13 @@ class Outlet:
         self._health = LaneHealth(state=state, since=self._clock.now(), error=error)
         where = f"sink={self._sink.name} lane={self._lane}"
         if state is LaneState.OK:
-            log.info("deliveries succeed again: %s", where)
-        else:
+            if self._failure_logged:
+                log.info("deliveries succeed again: %s", where)
+            self._failure_logged = False
+        elif self._clock.monotonic() >= self._log_failure_from:
             log.warning("deliveries fail: %s state=%s error=%s", where, state, error)
+            self._failure_logged = True
+            self._log_failure_from = self._clock.monotonic() + LOG_EVERY_S
 
     def _since_press(self, record: Record) -> float:
         """Seconds since the gateway received the press. Never negative: the wall clock may jump."""

@@ -75,11 +75,14 @@ class TelemetryLane:
                     await self._clock.sleep(GATHER_S)
 
     async def _next(self) -> Sequence[Stored]:
+        failing = False
         while True:
             try:
                 return await self._consumer.batch(self._max_batch)
             except JournalError as error:
-                log.warning("telemetry not read: sink=%s error=%s", self._outlet.sink, error)
+                if not failing:
+                    log.warning("telemetry not read: sink=%s error=%s", self._outlet.sink, error)
+                failing = True
                 await self._clock.sleep(JOURNAL_AGAIN_S)
 
     async def _forward(self, batch: Sequence[Stored]) -> None:
@@ -118,14 +121,16 @@ class TelemetryLane:
                 await self._quarantine(part[0], error)
 
     async def _quarantine(self, stored: Stored, error: DeliveryError) -> None:
+        failing = False
         while True:
             try:
                 await self._consumer.set_aside([stored], str(error), None)
-            except JournalError as failure:
-                log.warning("not quarantined: sink=%s error=%s", self._outlet.sink, failure)
-                await self._clock.sleep(JOURNAL_AGAIN_S)
-            else:
                 break
+            except JournalError as failure:
+                if not failing:
+                    log.warning("not quarantined: sink=%s error=%s", self._outlet.sink, failure)
+                failing = True
+                await self._clock.sleep(JOURNAL_AGAIN_S)
         self._quarantined += 1
         now = self._clock.monotonic()
         if now >= self._quarantine_told + TELL_QUARANTINE_S:
@@ -146,7 +151,7 @@ class TelemetryLane:
             try:
                 due = await self._consumer.aside(due=self._clock.now(), limit=self._max_batch)
             except JournalError as error:
-                log.warning("quarantine not read: sink=%s error=%s", self._outlet.sink, error)
+                log.debug("quarantine not read: sink=%s error=%s", self._outlet.sink, error)
                 continue
             if due:
                 async with self._turn:
@@ -156,4 +161,4 @@ class TelemetryLane:
         try:
             await self._consumer.release([stored.sequence for stored in part])
         except JournalError as error:  # they go out again at the next look, with the same ids
-            log.warning("quarantine not released: sink=%s error=%s", self._outlet.sink, error)
+            log.debug("quarantine not released: sink=%s error=%s", self._outlet.sink, error)

@@ -39,8 +39,8 @@ class Damage(Struct, frozen=True, kw_only=True):
     fault: Fault
 
 
-class Damaged(Exception):  # noqa: N818 -- never leaves this room
-    """A row, or one row of several, is not as it was written."""
+class Damaged(Exception):
+    """A row, or one row of several, is not as it was written. Never leaves this room."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -119,9 +119,7 @@ def decode(lane: Lane, rows: bytes) -> list[Stored]:
 
 def _stored(lane: Lane, row: _Row) -> Stored:
     body = bytes(row.body)
-    total = checksum(
-        row.record_id, lane, row.type, row.retention, row.recorded_at, row.key, body
-    )
+    total = checksum(row.record_id, lane, row.type, row.retention, row.recorded_at, row.key, body)
     if total != row.checksum:
         raise Damaged(Fault.CHECKSUM)
     record = Record(
@@ -147,6 +145,4 @@ def checksum(
 ) -> int:
     """Over all that a record says and not over its sequence: a copy of it has the same."""
     head = "\n".join((record_id, lane, type_, retention, str(recorded_at), key or "", ""))
-    return int.from_bytes(
-        blake2b(head.encode() + body, digest_size=CHECKSUM_BYTES).digest(), "big"
-    )
+    return int.from_bytes(blake2b(head.encode() + body, digest_size=CHECKSUM_BYTES).digest(), "big")

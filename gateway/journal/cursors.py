@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 
@@ -26,15 +26,15 @@ class Position:
         self.handed_out = settled
         self.in_use = False
         """Whether this run has such a consumer; a cursor outlives its sink's settings."""
+        self.next_at = next_at
         self._behind = behind
-        self._next_at = next_at
         self._open: deque[Sequence[Stored]] = deque()
         self._retrying: dict[int, datetime] = {}
 
     def rewind(self) -> None:
         """A new life of the consumer: what was handed out and not settled comes again."""
         if self._open:
-            self._next_at = self._open[0][0].record.recorded_at
+            self.next_at = self._open[0][0].record.recorded_at
             self._behind += self._open_count()
             self._open.clear()
         self.handed_out = self.settled
@@ -42,7 +42,7 @@ class Position:
     def committed(self, records: Sequence[Stored]) -> None:
         """These came at the lane's end."""
         if not self._behind:
-            self._next_at = records[0].record.recorded_at
+            self.next_at = records[0].record.recorded_at
         self._behind += len(records)
 
     def hand_out(
@@ -53,7 +53,7 @@ class Position:
         if records:
             self._open.append(records)
         self.handed_out = through
-        self._next_at = next_at
+        self.next_at = next_at
         # A damaged page hides how many records it held: the end of the lane sets that right.
         self._behind = 0 if next_at is None else max(1, self._behind - count)
 
@@ -79,12 +79,16 @@ class Position:
         unseen = sum(1 for sequence in sequences if sequence > self.handed_out)
         self._behind = max(0, self._behind - unseen)
         if not self._behind:
-            self._next_at = None
+            self.next_at = None
         return unseen
+
+    def kept(self, unseen: int) -> None:
+        """They were not removed after all."""
+        self._behind += unseen
 
     def peeked(self, next_at: datetime | None) -> None:
         """When the first record behind `handed_out` was recorded, read anew."""
-        self._next_at = next_at
+        self.next_at = next_at
 
     def aside(self, records: Iterable[tuple[int, datetime]], *, retried: bool) -> None:
         """These sequences (with when they were recorded) are aside now, with a time or without."""
@@ -98,9 +102,9 @@ class Position:
         for sequence in sequences:
             self._retrying.pop(sequence, None)
 
-    def only_aside(self, retrying: dict[int, datetime]) -> None:
+    def only_aside(self, retrying: Mapping[int, datetime]) -> None:
         """Exactly these are aside with a time: another process may have changed it."""
-        self._retrying = retrying
+        self._retrying = dict(retrying)
 
     def backlog(self) -> Backlog:
         """Each record once: what is aside and not settled yet counts as not settled."""
@@ -108,8 +112,8 @@ class Position:
         times = list(self._retrying.values())
         if self._open:
             times.append(self._open[0][0].record.recorded_at)
-        if self._next_at is not None:
-            times.append(self._next_at)
+        if self.next_at is not None:
+            times.append(self.next_at)
         return Backlog(
             records=self._behind + self._open_count() + aside, oldest=min(times, default=None)
         )

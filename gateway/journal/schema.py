@@ -37,6 +37,8 @@ def steps() -> list[str]:
 def open_lane(path: Path) -> sqlite3.Connection:
     """The lane's file, made where absent and brought up to date. Raises JournalNewer when a newer
     Kuzet wrote it, JournalError when it is no journal; then nothing is changed."""
+    # Whose passes are in it is nobody's business; SQLite gives its other files the same mode.
+    path.touch(0o600)
     connection = connect(path)
     try:
         _recognise(connection, path)
@@ -56,11 +58,11 @@ def open_lane(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
-    """A connection that begins no transaction by itself. Nothing of it is read or written yet."""
-    mode = "rwc" if create else "rw"
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to a file that is there. It begins no transaction by itself, and nothing of the
+    file is read or written yet."""
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
+        f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
         timeout=BUSY_S,
         isolation_level=None,
@@ -68,6 +70,14 @@ def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
     # A full disk must not fail a statement for want of a temporary file.
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
+
+
+def require_current(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises JournalNewer or JournalError unless the file is exactly what this Kuzet writes."""
+    _recognise(connection, path)
+    if version(connection) < len(steps()):
+        msg = f"{path} is of an older Kuzet: start the gateway once, it brings it up to date"
+        raise JournalError(msg)
 
 
 def version(connection: sqlite3.Connection) -> int:

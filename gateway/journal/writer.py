@@ -120,16 +120,15 @@ class Writer:
         self._make_room = make_room
         self._next = 1
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
-        self._ended: asyncio.Future[None] | None = None
 
     async def open(self, load: Callable[[sqlite3.Connection], Any]) -> Any:
         """Starts the thread, which opens the file; what `load` finds in it."""
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[Any] = loop.create_future()
-        self._ended = loop.create_future()
+        self._ended: asyncio.Future[None] = loop.create_future()
         self._thread = threading.Thread(
             target=self._run,
-            args=(loop, opened, load),
+            args=(loop, opened, self._ended, load),
             name=f"journal-{self._lane}-writer",
             daemon=True,  # a disk that hangs for ever must not keep the process from ending
         )
@@ -143,7 +142,6 @@ class Writer:
         """Returns when everything submitted is committed, the WAL written back and the thread
         gone."""
         self._queue.put(None)
-        assert self._ended is not None
         await self._ended
         self._thread.join()
 
@@ -153,6 +151,7 @@ class Writer:
         self,
         loop: asyncio.AbstractEventLoop,
         opened: asyncio.Future[Any],
+        ended: asyncio.Future[None],
         load: Callable[[sqlite3.Connection], Any],
     ) -> None:
         try:
@@ -163,19 +162,15 @@ class Writer:
             except BaseException:
                 connection.close()
                 raise
-        except sqlite3.Error as error:
-            loop.call_soon_threadsafe(_fail, opened, _mapped(error))
-            return
-        except JournalError as error:
-            loop.call_soon_threadsafe(_fail, opened, error)
+        except Exception as error:  # noqa: BLE001 -- handed to who opens
+            loop.call_soon_threadsafe(_fail, opened, mapped(error))
             return
         loop.call_soon_threadsafe(opened.set_result, found)
         with closing(connection):
             while group := self._next_group():
                 loop.call_soon_threadsafe(self._told, self._commit(connection, group))
             _write_back(connection)
-        assert self._ended is not None
-        loop.call_soon_threadsafe(self._ended.set_result, None)
+        loop.call_soon_threadsafe(ended.set_result, None)
 
     def _next_group(self) -> list[Entry]:
         """Waits for one entry and takes those that came meanwhile; empty at the end."""
@@ -203,10 +198,8 @@ class Writer:
                 if not is_full(error) or not self._make_room():
                     raise
                 return self._attempt(connection, group)
-        except sqlite3.Error as error:
-            return Failed(group, _mapped(error))
-        except JournalError as error:
-            return Failed(group, error)
+        except Exception as error:  # noqa: BLE001 -- handed to every caller of the group
+            return Failed(group, mapped(error))
 
     def _attempt(self, connection: sqlite3.Connection, group: list[Entry]) -> Committed:
         appends = [entry for entry in group if isinstance(entry, Append)]
@@ -248,13 +241,17 @@ class Writer:
 
 def is_full(error: sqlite3.Error) -> bool:
     """Whether it says that the disk has no room."""
-    return error.sqlite_errorcode in _FULL
+    # The module's own complaints carry no code.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) in _FULL
 
 
-def _mapped(error: sqlite3.Error) -> JournalError:
-    name = getattr(error, "sqlite_errorname", "")
-    text = f"{error} ({name})" if name else str(error)
-    return JournalFull(text) if is_full(error) else JournalError(text)
+def mapped(error: Exception) -> JournalError:
+    """The error as this room's callers know it."""
+    if isinstance(error, JournalError):
+        return error
+    text = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+    full = isinstance(error, sqlite3.Error) and is_full(error)
+    return JournalFull(text) if full else JournalError(text)
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:

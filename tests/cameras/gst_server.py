@@ -6,6 +6,9 @@ Prints its port once it listens. Serves `/live` (H.264) and `/jpeg` (MJPEG) of a
 a user it asks for a digest. Ends with its standard input.
 """
 
+# mypy: ignore-errors
+# It runs in another environment than the one that is checked.
+
 import sys
 import threading
 
@@ -15,7 +18,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402 -- the versions come first
 
-SOURCE = "videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=5/1 ! "
+SOURCE = "videotestsrc is-live=true ! video/x-raw,format=I420,width=160,height=120,framerate=5/1 ! "
 STREAMS = {
     "/live": SOURCE + "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=5"
     " ! rtph264pay name=pay0 pt=96",
