@@ -14,13 +14,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import psutil
 
 from tests.peers import free_port, require, until
 
@@ -122,6 +123,7 @@ class Kuzet:
         self.buttons = [f"button-{number}" for number in range(panels)]
         self.turnstiles = [f"turnstile-{number}" for number in range(turnstiles)]
         self._process: subprocess.Popen[bytes] | None = None
+        self._wrapped = False
         alarm_url = f'alarm_url = "{alarm_broker}"\n' if alarm_broker else ""
         (folder / "gateway.toml").write_text(
             f"""
@@ -179,7 +181,8 @@ token_file = "api.token"
         assert self._process is not None
         return self._process.pid
 
-    def spawn(self, wrapper: Iterable[str] = ()) -> None:
+    def spawn(self, wrapper: Sequence[str] = ()) -> None:
+        self._wrapped = bool(wrapper)
         with (self.folder / "kuzet.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*wrapper, sys.executable, "-m", "gateway", "run", "-c", "gateway.toml"],
@@ -189,7 +192,7 @@ token_file = "api.token"
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
             )
 
-    async def start(self, wrapper: Iterable[str] = ()) -> None:
+    async def start(self, wrapper: Sequence[str] = ()) -> None:
         """Starts the gateway and waits until it is ready and its sessions stand."""
         self.spawn(wrapper)
         await self.ready()
@@ -217,25 +220,28 @@ token_file = "api.token"
     def log(self) -> str:
         return (self.folder / "kuzet.log").read_text(errors="replace")
 
-    def kill(self) -> None:
-        self._end(signal.SIGKILL)
+    async def kill(self) -> None:
+        await self._end(signal.SIGKILL)
 
-    def stop(self, timeout_s: float = 15.0) -> int:
+    async def stop(self, timeout_s: float = 15.0) -> int:
         """Ends it in order; its exit code."""
-        return self._end(signal.SIGTERM, timeout_s)
+        return await self._end(signal.SIGTERM, timeout_s)
 
-    def _end(self, how: signal.Signals, timeout_s: float = 15.0) -> int:
+    async def _end(self, how: signal.Signals, timeout_s: float = 15.0) -> int:
         if self._process is None:
             return 0
-        self._process.send_signal(how)
+        process, self._process = self._process, None
+        # Behind a wrapper such as strace the gateway is its child.
+        below = psutil.Process(process.pid).children() if self._wrapped else []
+        for target in below or [process]:
+            target.send_signal(how)
         try:
-            return self._process.wait(timeout_s)
+            return await asyncio.to_thread(process.wait, timeout_s)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(5)
+            for target in [*below, process]:
+                target.kill()
+            await asyncio.to_thread(process.wait, 5)
             raise AssertionError(f"kuzet did not stop: {self.log()[-2000:]}") from None
-        finally:
-            self._process = None
 
     async def get(self, path: str) -> Any:
         headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -247,6 +253,16 @@ token_file = "api.token"
             if "json" in answer.content_type:
                 return await answer.json()
             return await answer.text()
+
+    async def shows(self, path: str, wanted: Callable[[Any], bool], timeout_s: float = 10.0) -> Any:
+        """Asks until the answer is as wanted, and returns it; the last one after `timeout_s`."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        while True:
+            answer = await self.get(path)
+            if wanted(answer) or loop.time() > end:
+                return answer
+            await asyncio.sleep(0.05)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -272,10 +288,7 @@ token_file = "api.token"
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self.stop()
-        else:
-            self.kill()
+        await (self.stop() if kind is None else self.kill())
 
 
 class Publisher:

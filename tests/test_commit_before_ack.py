@@ -15,6 +15,10 @@ from tests.rig import Kuzet, Mosquitto, Publisher, press
 
 PRESSES = 10
 
+RECEIVE = ("read", "recvfrom", "recvmsg")
+SEND = ("write", "writev", "sendto", "sendmsg")
+SYNC = ("fsync", "fdatasync")
+
 CALL = re.compile(r"^(?P<pid>\d+) +(?:<\.\.\. )?(?P<name>\w+)(?P<rest>.*)$")
 PUBACK = re.compile(r'"@\\2(\\\d|\\[a-z]|.)')
 
@@ -34,17 +38,17 @@ def events_of(trace: str, broker_port: int) -> list[str]:
         if "<unfinished ...>" in rest:
             pending[pid] = rest
             # A PUBACK leaves when its call begins: counted early, which is the strict side.
-            if name == "sendto" and f":{broker_port}]>" in rest and PUBACK.search(rest):
+            if name in SEND and f":{broker_port}]>" in rest and PUBACK.search(rest):
                 found.append("puback")
             continue
         resumed = " resumed>" in rest
         whole = pending.pop(pid, "") + rest if resumed else rest
-        if name in ("fdatasync", "fsync") and "journal-alarm" in whole and "= 0" in rest:
+        if name in SYNC and "journal-alarm" in whole and "= 0" in rest:
             found.append("sync")
-        elif name == "recvfrom" and (press_id := re.search(r"press-(\d+)-end", whole)):
+        elif name in RECEIVE and (press_id := re.search(r"press-(\d+)-end", whole)):
             found.append(f"publish {press_id[1]}")
         elif (
-            name == "sendto"
+            name in SEND
             and not resumed
             and f":{broker_port}]>" in whole
             and PUBACK.search(whole)
@@ -56,7 +60,7 @@ def events_of(trace: str, broker_port: int) -> list[str]:
 async def test_the_wal_is_synced_before_each_puback(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     strace = [require("strace"), "-f", "-yy", "-s", "200", "-o", str(trace)]
-    strace += ["-e", "trace=recvfrom,sendto,fsync,fdatasync"]
+    strace += ["-e", f"trace={','.join((*RECEIVE, *SEND, *SYNC))}"]
     async with Center() as center, Mosquitto(tmp_path / "broker") as broker:
         kuzet = Kuzet(tmp_path / "kuzet", broker=broker.url, center=center.url)
         await kuzet.start(wrapper=strace)
@@ -65,7 +69,7 @@ async def test_the_wal_is_synced_before_each_puback(tmp_path: Path) -> None:
                 ident = f"press-{number}-end"
                 await publisher.send("kuzet/school-1/button-0/event", press(ident), ident)
                 await until(lambda ident=ident: ident in center.presses, 20)  # type: ignore[misc]
-        kuzet.stop(30)
+        await kuzet.stop(30)
     seen = events_of(trace.read_text(errors="replace"), broker.port)
     for number in range(PRESSES):
         begin = seen.index(f"publish {number}")

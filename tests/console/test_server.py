@@ -50,6 +50,54 @@ async def test_over_tls_the_cookie_is_for_tls_only(
             assert answer.cookies[SESSION_COOKIE]["secure"]
 
 
+async def test_what_is_no_http_is_refused_and_does_not_fill_the_log(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = room.console.address
+    assert address is not None
+    token = b"Authorization: Bearer admin-token-of-a-test\r\n"
+    packed = b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"
+    for request in (
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01 a handshake\r\n\r\n",
+        b"POST /api/v1/alarms/a/acknowledge HTTP/1.1\r\nHost: x\r\n" + token + packed,
+        b"POST /sign-in HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n"
+        b"Content-Type: application/x-www-form-urlencoded\r\n" + packed,
+    ):
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(request)
+        assert (await reader.readline()).split()[1] == b"400"
+        writer.close()
+        await writer.wait_closed()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_body_that_breaks_off_is_no_fault_of_ours(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = room.console.address
+    assert address is not None
+    _, writer = await asyncio.open_connection(address.host, address.port)
+    head = b"POST /api/v1/alarms/a/acknowledge HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n"
+    writer.write(head + b"Authorization: Bearer admin-token-of-a-test\r\n\r\n{")
+    await writer.drain()
+    assert (await room.ask("GET", "/healthz", None))[0] == 200
+    writer.close()
+    await writer.wait_closed()
+    assert (await room.ask("GET", "/healthz", None))[0] == 200
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_fault_of_ours_is_logged_and_not_shown(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    room.fleet.known["x"] = None  # type: ignore[assignment] # a fault
+    status, body = await room.ask("GET", "/api/v1/devices/x?", headers={"Accept": "text/html"})
+    assert status == 500
+    assert "Traceback" not in str(body)
+    assert any(record.name == "gateway.console.http" for record in caplog.records)
+
+
 async def test_a_taken_port_is_told_with_its_address(room: Room, open_room: OpenRoom) -> None:
     taken = room.console.address
     assert taken is not None

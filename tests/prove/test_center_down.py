@@ -32,7 +32,7 @@ async def test_no_answer_of_the_center_loses_anything(
                 for phase in PHASES:
                     center.answer = phase
                     await stream.more(RATE * (away_s if phase == "away" else phase_s))
-                    kuzet.kill()
+                    await kuzet.kill()
                     kuzet.spawn()
                     center.answer = 202
                     await stream.more(RATE)

@@ -25,7 +25,7 @@ async def test_a_killed_gateway_loses_nothing(kills: int, tmp_path: Path) -> Non
                 for _ in range(kills):
                     # Up to 2 s: before it is ready, while it catches up, or long after.
                     await stream.more(chance.randrange(1, 400))
-                    kuzet.kill()
+                    await kuzet.kill()
                     kuzet.spawn()
                 await stream.more(200)
                 stream.stop()
