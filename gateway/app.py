@@ -163,6 +163,7 @@ class Gateway:
         self._journal = journal
         wires = WireLedger()
         presses = PressLedger(wires)
+        self._presses = presses
         self._fleet = Fleet(inventory=self._inventory, clock=clock)
         self._road = AlarmRoad(journal=journal, clock=clock, metrics=metrics, express=self._express)
         self._desk = Desk(
@@ -301,6 +302,7 @@ class Gateway:
             exposition=self._metrics.exposition,
             users=UserStore(data_dir / USERS_FILE),
             clock=self._clock,
+            in_test=lambda: self._presses.in_test(self._clock.now()),
         )
 
     # --- running ----------------------------------------------------------------------------------

@@ -47,12 +47,7 @@ def events_of(trace: str, broker_port: int) -> list[str]:
             found.append("sync")
         elif name in RECEIVE and (press_id := re.search(r"press-(\d+)-end", whole)):
             found.append(f"publish {press_id[1]}")
-        elif (
-            name in SEND
-            and not resumed
-            and f":{broker_port}]>" in whole
-            and PUBACK.search(whole)
-        ):
+        elif name in SEND and not resumed and f":{broker_port}]>" in whole and PUBACK.search(whole):
             found.append("puback")
     return found
 

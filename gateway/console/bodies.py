@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, get_origin
 
@@ -113,17 +115,27 @@ class PageQuery(_Query):
 Model = TypeVar("Model", bound=BaseModel)
 
 
+@asynccontextmanager
+async def reading() -> AsyncIterator[None]:
+    """Around the reading of a body. Raises HttpProblem: 408 when too slow, 400 when it breaks off
+    or is not compressed as it says."""
+    try:
+        async with asyncio.timeout(READ_S):
+            yield
+    except TimeoutError:
+        raise HttpProblem(HTTPStatus.REQUEST_TIMEOUT) from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise HttpProblem(HTTPStatus.BAD_REQUEST, "the body cannot be read") from None
+
+
 async def read_body(request: web.Request, model: type[Model]) -> Model:
     """The JSON body as `model`; none at all where every field has a default.
 
     Raises HttpProblem: 415 for another content type, 413 when too large, 408 when too slow, 400
     for what is no JSON, 422 with every field that will not do.
     """
-    try:
-        async with asyncio.timeout(READ_S):
-            raw = await request.read()
-    except TimeoutError:
-        raise HttpProblem(HTTPStatus.REQUEST_TIMEOUT) from None
+    async with reading():
+        raw = await request.read()
     if raw and request.content_type != "application/json":
         raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
     try:

@@ -10,7 +10,7 @@ from math import ceil
 from aiohttp import web
 
 from gateway.console.access import SESSION_COOKIE, from_own_page
-from gateway.console.bodies import READ_S, PageQuery
+from gateway.console.bodies import PageQuery, reading
 from gateway.console.context import CONTEXT
 from gateway.console.door import TooManyTries
 from gateway.console.problems import HttpProblem
@@ -152,10 +152,8 @@ async def _form(request: web.Request) -> Mapping[str, object]:
     if request.content_type != "application/x-www-form-urlencoded":
         raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     try:
-        async with asyncio.timeout(READ_S):
+        async with reading():
             return await request.post()
-    except TimeoutError:
-        raise HttpProblem(HTTPStatus.REQUEST_TIMEOUT) from None
     except (UnicodeDecodeError, LookupError):
         raise HttpProblem(HTTPStatus.BAD_REQUEST) from None
 

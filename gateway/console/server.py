@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from gateway.console import rendering
@@ -41,6 +42,8 @@ from gateway.model import Alarm, Site
 from gateway.ports import AlarmDesk, Clock, DeviceHealth, FleetView
 
 log = logging.getLogger(__name__)
+http_log = logging.getLogger("gateway.console.http")
+"""What aiohttp logs of requests that it could not serve."""
 
 SHUTDOWN_S = 1.0
 """For answers under way; aiohttp may take it twice, and the whole gateway has 10 s to stop."""
@@ -157,8 +160,13 @@ class Console:
 async def _listen(
     stack: AsyncExitStack, app: web.Application, listen: Listen, tls: ssl.SSLContext | None
 ) -> Listen:
+    http_log.addFilter(_our_faults)
     runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=KEEPALIVE_S
+        app,
+        access_log=None,
+        logger=http_log,
+        shutdown_timeout=SHUTDOWN_S,
+        keepalive_timeout=KEEPALIVE_S,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -170,6 +178,12 @@ async def _listen(
         raise CannotListen(f"cannot listen on {where}: {error.strerror}") from error
     host, port = runner.addresses[0][:2]
     return Listen(host=host, port=port)
+
+
+def _our_faults(record: logging.LogRecord) -> bool:
+    """Leaves out what is no HTTP: a stranger must not fill the log, 20 lines a request."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
 def _tls(settings: ConsoleSettings) -> ssl.SSLContext | None:
