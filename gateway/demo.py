@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from gateway.errors import KuzetError
 
 CHECKOUT = Path(__file__).parent.parent
 FOLDER = Path("var") / "demo"
-CONSOLE = "127.0.0.1:8080"
+CONSOLE = ("127.0.0.1", 8080)
+"""Where the console listens; on another port where this one is taken."""
 SITES = 12
 START_S = 30.0
 STOP_S = 5.0
@@ -43,7 +45,7 @@ async def run() -> int:
     # A session of its own: Ctrl-C is ours alone, and the gateway stops before its devices do.
     district = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "simulators", "--sites", str(SITES), "--dir", str(folder)),
-        *("--console", CONSOLE, "--until-stdin-closes", "--quiet"),
+        *("--console", _console(), "--until-stdin-closes", "--quiet"),
         cwd=CHECKOUT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -74,6 +76,16 @@ async def run() -> int:
     return 0
 
 
+def _console() -> str:
+    host, port = CONSOLE
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            port = 0
+    return f"{host}:{port}"
+
+
 async def _facts(district: asyncio.subprocess.Process) -> dict[str, object]:
     """What the simulators say once all of them listen."""
     if district.stdout is None:
@@ -97,6 +109,7 @@ async def _tell(gateway: Gateway, facts: dict[str, object]) -> None:
         f"Sign in as {names}; password: {PASSWORD}\n"
         f"{facts['devices']} simulated devices at {SITES} sites; "
         f"the operations center's side: {facts['opscenter']}\n"
+        f"break something yourself: {facts['control']} (docs/simulators.md)\n"
         "What is simulated next is told here. Ctrl-C ends all of it.\n",
         flush=True,
     )
