@@ -86,9 +86,9 @@ def _sink_url(text: str) -> str:
     return text
 
 
-def _some_and_each_once(words: tuple[str, ...]) -> tuple[str, ...]:
-    if not words or len(set(words)) < len(words):
-        raise ValueError("must name one or more, each once")
+def _each_once(words: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(words)) < len(words):
+        raise ValueError("must name each once")
     return words
 
 
@@ -169,7 +169,7 @@ class OpscenterSink(Section):
     token: OptionalSecret = Field(default=None, validation_alias="token_file")
     max_batch: int = Field(default=500, ge=1, le=10_000)
     forward: Annotated[
-        tuple[Forwarded, ...], Field(strict=False), AfterValidator(_some_and_each_once)
+        tuple[Forwarded, ...], Field(strict=False), AfterValidator(_each_once)
     ] = ("alarm", "event", "health")
     fallback: str | None = None
 
