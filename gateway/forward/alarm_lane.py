@@ -14,7 +14,7 @@ from gateway.forward.gate import Gate
 from gateway.forward.lane_shelf import LaneShelf, patience
 from gateway.forward.one_by_one import OneByOne
 from gateway.forward.outlet import Outlet
-from gateway.forward.pace import REFUSED_PAUSE_S, alarm_pause
+from gateway.forward.pace import alarm_pause
 from gateway.forward.selection import Kind, is_panic, kind_of, order_key
 from gateway.forward.timetable import Item
 from gateway.model import Stored
@@ -44,8 +44,8 @@ JOURNAL_AGAIN_S = 1.0
 """Pause after the journal failed to give the next records."""
 
 START_PAUSE_S = 1.0
-"""After a start the cursor first hands out again what was not settled, and among it may be an
-earlier record of an alarm that waits aside: so those wait this long."""
+"""A start makes everything that waits due, but after this pause: the cursor first hands out again
+what was not settled, and among that may be an earlier record of an alarm that waits aside."""
 
 
 class Fallback(Struct, frozen=True, kw_only=True):
@@ -149,11 +149,9 @@ class AlarmLane:
         going: set[str] = set()  # alarms all of whose undelivered records are in this batch
         for stored in records:
             record = stored.record
-            if (
-                kind_of(record) not in self._forwarded
-                or stored.sequence in table  # aside already: the cursor comes by after a crash
-                or self._express.has_delivered(record.record_id)
-            ):
+            aside = table.get(stored.sequence) is not None  # the cursor comes by after a crash
+            unwanted = kind_of(record) not in self._forwarded
+            if aside or unwanted or self._express.has_delivered(record.record_id):
                 batch.passed.append(stored.sequence)
                 continue
             item = Item(stored.sequence, order_key(record), panic=is_panic(record))
@@ -248,9 +246,7 @@ class AlarmLane:
                 return
             for aside in asides:
                 if aside.retry_at is not None:
-                    pause = (aside.retry_at - self._clock.now()).total_seconds()
-                    # The wall clock may have jumped: no pause is longer than the longest.
-                    self._take_up(aside, min(max(pause, START_PAUSE_S), REFUSED_PAUSE_S))
+                    self._take_up(aside, START_PAUSE_S)
                 after = aside.stored.sequence
             page = len(asides)
 
@@ -271,7 +267,11 @@ class AlarmLane:
     def _take_up(self, aside: Aside, pause_s: float) -> None:
         table = self._singles.timetable
         record, sequence = aside.stored.record, aside.stored.sequence
-        if sequence in table or len(table) >= WAITING_LIMIT:
+        if (known := table.get(sequence)) is not None:
+            if known.waiting:  # a person brought its time forward
+                self._singles.hurry_one(known)
+            return
+        if len(table) >= WAITING_LIMIT:
             return
         item = Item(sequence, order_key(record), panic=is_panic(record))
         item.failures = aside.attempts

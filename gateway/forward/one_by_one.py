@@ -28,6 +28,11 @@ HURRY_EVERY_S = 15.0
 """A recovery makes every waiting alarm due, but not again within this time: a center that accepts
 one kind of record and fails on another recovers with every second answer."""
 
+STRIKES = 3
+"""So many failures while others are accepted say that the center fails on this very record: it then
+holds back nothing that comes behind it. An outage of the center gives no strike, so that order
+within an alarm holds over any outage."""
+
 JOURNAL_AGAIN_S = 1.0
 """Pause after the journal failed to give a record that is due."""
 
@@ -99,6 +104,13 @@ class OneByOne:
         self.timetable.wait(item, self._clock.monotonic() + pause_s, refused=refused)
         self._woken.set()
 
+    def hurry_one(self, item: Item) -> None:
+        """Makes a waiting item due now, if it is not."""
+        now = self._clock.monotonic()
+        if item.due > now:
+            self.timetable.wait(item, now, refused=item.refused)
+            self._woken.set()
+
     def done(self, items: Sequence[Item]) -> None:
         """Items are delivered or gone: the next ones of their alarms may go."""
         for item in items:
@@ -118,6 +130,7 @@ class OneByOne:
             return
         for item in items:
             item.failures += 1
+            self._judge(item, refused=refused)
         pause = alarm_pause(error, max(item.failures for item in items))
         await self._shelf.keep(records, str(error), pause)
         for item in items:
@@ -172,6 +185,14 @@ class OneByOne:
             return False
         self.done([item])
         return True
+
+    def _judge(self, item: Item, *, refused: bool) -> None:
+        """Decides whether the sink fails on this very record."""
+        if item.failures > 1 and self._outlet.accepted > item.others_accepted:
+            item.strikes += 1
+        item.others_accepted = self._outlet.accepted
+        if refused or item.strikes >= STRIKES:
+            self.timetable.poison(item)
 
     def _tell_refused(self, detail: str) -> None:
         """Says so when the first alarm is refused and when none is any longer."""

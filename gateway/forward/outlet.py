@@ -72,6 +72,7 @@ class Outlet:
         self._metrics = metrics
         self._troubles = troubles
         self._health = LaneHealth(state=LaneState.OK, since=clock.now())
+        self._accepted = 0
         self._errors: dict[str, DeliveryError] = {}
         self._recovered: Callable[[], None] | None = None
         self._failure_logged = False
@@ -84,6 +85,11 @@ class Outlet:
     @property
     def health(self) -> LaneHealth:
         return self._health
+
+    @property
+    def accepted(self) -> int:
+        """How many deliveries the sink has accepted."""
+        return self._accepted
 
     def when_recovered(self, call: Callable[[], None]) -> None:
         """Calls `call` at each first delivery that succeeds after one that failed."""
@@ -103,6 +109,7 @@ class Outlet:
         for stored in records:
             if tells_press(stored.record, self._forwarded):
                 self._metrics.press_delivered(self._since_press(stored.record))
+        self._accepted += 1
         recovered = _DELIVERY in self._errors
         self._succeeded(_DELIVERY, _HEARTBEAT)
         if recovered and self._recovered is not None:

@@ -12,8 +12,8 @@ class Item:
     """One undelivered record of the alarm lane, without its body (some 500 bytes in all)."""
 
     __slots__ = (
-        "accepted", "due", "failures", "handed_over", "key", "panic", "refused", "sequence",
-        "waiting",
+        "accepted", "due", "failures", "handed_over", "key", "others_accepted", "panic", "poison",
+        "refused", "sequence", "strikes", "waiting",
     )  # fmt: skip
 
     def __init__(self, sequence: int, key: str, *, panic: bool) -> None:
@@ -28,18 +28,25 @@ class Item:
         self.accepted = False
         """The sink has it; the journal does not know that yet."""
         self.refused = False
+        self.poison = False
+        """The sink takes others and not this one: it holds back nothing behind it."""
+        self.strikes = 0
+        """Failures between which the sink accepted others."""
+        self.others_accepted = 0
+        """How many deliveries the sink had accepted when this one failed last."""
         self.handed_over = False
 
 
 class Timetable:
     """Every undelivered record and when it may go. Knows no time, does no waiting.
 
-    A record is eligible when it waits and no earlier one with its key is undelivered.
+    An item is eligible when it waits and no earlier one with its key is undelivered, poison aside.
     """
 
     def __init__(self) -> None:
         self._items: dict[int, Item] = {}
-        self._keys: dict[str, list[Item]] = {}
+        self._queues: dict[str, list[Item]] = {}
+        """By key, in order of their sequence; without the poison."""
         # Eligible items by (due, sequence), panic and others apart. An entry is void once its item
         # is under way, done, or due at another time: those are skipped when they come up.
         self._panic: list[tuple[float, int, Item]] = []
@@ -49,8 +56,8 @@ class Timetable:
     def __len__(self) -> int:
         return len(self._items)
 
-    def __contains__(self, sequence: int) -> bool:
-        return sequence in self._items
+    def get(self, sequence: int) -> Item | None:
+        return self._items.get(sequence)
 
     @property
     def refused(self) -> int:
@@ -60,15 +67,15 @@ class Timetable:
     def add(self, item: Item) -> None:
         """Takes up an item, as one that is under way."""
         self._items[item.sequence] = item
-        insort(self._keys.setdefault(item.key, []), item, key=attrgetter("sequence"))
+        insort(self._queues.setdefault(item.key, []), item, key=attrgetter("sequence"))
 
     def is_first(self, item: Item) -> bool:
-        """Whether no earlier record with its key is undelivered."""
-        return self._keys[item.key][0] is item
+        """Whether nothing undelivered holds it back."""
+        return item.poison or self._queues[item.key][0] is item
 
     def same_key(self, item: Item) -> Sequence[Item]:
-        """The undelivered items with its key, by sequence, as they are now."""
-        return tuple(self._keys.get(item.key, ()))
+        """The item and those that wait with it for one another, by sequence, as they are now."""
+        return (item,) if item.poison else tuple(self._queues.get(item.key, ()))
 
     def wait(self, item: Item, due: float, *, refused: bool = False) -> None:
         """Makes an item wait until `due`; does nothing for one that is done meanwhile."""
@@ -102,12 +109,14 @@ class Timetable:
         if self._items.pop(item.sequence, None) is None:
             return
         self._refused -= item.refused
-        same = self._keys[item.key]
-        same.remove(item)
-        if not same:
-            del self._keys[item.key]
-        elif same[0].waiting:
-            self._enter(same[0])
+        if not item.poison:
+            self._leave_queue(item)
+
+    def poison(self, item: Item) -> None:
+        """From now on the item goes by itself and holds back nothing."""
+        if not item.poison and self._items.get(item.sequence) is item:
+            item.poison = True
+            self._leave_queue(item)
 
     def resume(self, now: float) -> None:
         """Makes every item wait that a life before this one left under way."""
@@ -117,14 +126,22 @@ class Timetable:
 
     def hurry(self, now: float) -> None:
         """Makes every waiting item due, but for the refused: time does not mend those."""
-        for item in self._items.values():
-            if item.waiting and not item.refused:
-                item.due = min(item.due, now)
         self._panic.clear()
         self._other.clear()
-        for same in self._keys.values():
-            if same[0].waiting:
-                self._enter(same[0])
+        for item in self._items.values():
+            if item.waiting:
+                if not item.refused:
+                    item.due = min(item.due, now)
+                if self.is_first(item):
+                    self._enter(item)
+
+    def _leave_queue(self, item: Item) -> None:
+        queue = self._queues[item.key]
+        queue.remove(item)
+        if not queue:
+            del self._queues[item.key]
+        elif queue[0].waiting:
+            self._enter(queue[0])
 
     def _enter(self, item: Item) -> None:
         heap = self._panic if item.panic else self._other

@@ -280,6 +280,70 @@ async def test_a_record_waits_for_an_earlier_one_that_is_under_way() -> None:
         assert all(later - earlier >= 0.5 for earlier, later in pairwise(ends))
 
 
+async def test_order_within_an_alarm_holds_over_a_long_outage() -> None:
+    rig = Rig()
+    rig.scripted.judge = always(DOWN)
+    async with rig.running():
+        for name in "abc":
+            await rig.journal.append(told(name))
+            await rig.clock.advance(40.0)
+        rig.scripted.takes_s = 0.1
+        rig.scripted.judge = always(None)
+        await rig.clock.advance(30.0)
+        for name in "abc":
+            assert [one for one in rig.scripted.accepted if one in story(name)] == story(name)
+
+
+async def test_a_refused_record_holds_back_nothing_of_its_own_alarm() -> None:
+    rig = Rig()
+    rig.scripted.judge = refuses(story()[0])
+    async with rig.running():
+        for record in told():
+            await rig.journal.append([record])
+            await rig.clock.advance(0.1)
+        assert rig.scripted.accepted == story()[1:]
+
+
+async def test_a_press_waits_for_no_refused_press_of_its_button_after_a_restart_either() -> None:
+    rig = Rig()
+    rig.scripted.judge = refuses(press(number=0).record_id)
+    await rig.journal.append([press(number=0)])
+    async with rig.running():
+        await rig.clock.advance(5.0)
+    again = rig.after_crash()
+    async with again.running():
+        await again.journal.append([press(number=1)])
+        await again.clock.advance(2.0)
+        assert again.scripted.accepted == [press(number=1).record_id]
+
+
+async def test_a_record_that_the_center_fails_on_alone_holds_back_nothing_for_long() -> None:
+    rig = Rig()
+    rig.scripted.judge = refuses(press(number=0).record_id, error=DOWN)
+    async with rig.running():
+        for number in range(3):
+            await rig.journal.append([press(number=number)])
+            await rig.clock.advance(0.1)
+        for number in range(30):
+            await rig.journal.append([press("button-other", number)])
+            await rig.clock.advance(1.0)
+        of_button = [press(number=number).record_id for number in (1, 2)]
+        assert [one for one in rig.scripted.accepted if one in of_button] == of_button
+        assert len(rig.scripted.tries_of(press(number=0).record_id)) > 4
+
+
+async def test_a_person_may_have_a_refused_alarm_tried_now() -> None:
+    rig = Rig()
+    rig.scripted.judge = always(REFUSED)
+    await rig.journal.append([press()])
+    async with rig.running():
+        await rig.clock.advance(5.0)
+        (aside,) = await rig.alarms.aside()
+        await rig.alarms.set_aside([aside.stored], "to be tried again", rig.clock.now())
+        await rig.clock.advance(1.0)
+        assert len(rig.scripted.tries) == 2
+
+
 async def test_order_within_an_alarm_holds_over_a_crash() -> None:
     rig = Rig()
     rig.scripted.judge = always(DOWN)

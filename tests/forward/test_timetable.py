@@ -82,6 +82,21 @@ def test_hurry_makes_everything_due_but_the_refused() -> None:
     assert table.take(60.0) is refused
 
 
+def test_poison_holds_back_nothing_and_goes_by_itself() -> None:
+    table = Timetable()
+    poison = waiting(table, 1, "a", due=60.0)
+    behind = waiting(table, 2, "a")
+    last = waiting(table, 3, "a")
+    assert table.take(0.0) is None
+    table.poison(poison)
+    assert table.take(0.0) is behind
+    assert table.take(0.0) is None, "those behind still wait for one another"
+    assert table.take(60.0) is poison
+    table.done(poison)
+    table.done(behind)
+    assert table.take(60.0) is last
+
+
 def test_counts_the_refused() -> None:
     table = Timetable()
     item = Item(1, "a", panic=False)
