@@ -76,11 +76,15 @@ def parse(text: str) -> Address | None:
     if scheme not in DEFAULT_PORTS or not 0 < port < 65536:
         return None
     path = found["path"] or "/"
+    try:
+        host = found["host"].strip("[]").lower().encode("idna").decode()
+    except UnicodeError:
+        return None
     # A path goes into request lines and quoted strings: nothing in it may end either.
     path = quote(path, safe="/?#%:@!$&'()*+,;=[]{}|~^`-._\\")
     return Address(
         scheme=scheme,
-        host=found["host"].strip("[]").lower(),
+        host=host,
         port=port,
         path=path if path.startswith("/") else f"/{path}",
     )

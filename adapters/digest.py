@@ -85,9 +85,10 @@ def answer(
     *,
     method: str,
     uri: str,
+    count: int = 1,
     cnonce: str | None = None,
 ) -> str:
-    """The Authorization value for the first request under `challenge` (nonce count 1).
+    """The Authorization value for the `count`th request under `challenge`.
 
     `challenge` is one that `strongest` returned; `uri` stands in the request line as it is here.
     """
@@ -103,8 +104,8 @@ def answer(
     ]
     if _qop(challenge):
         cnonce = cnonce or secrets.token_hex(8)
-        response = _hash(challenge, f"{ha1}:{nonce}:00000001:{cnonce}:auth:{ha2}")
-        parts += [f'response="{response}"', "qop=auth", "nc=00000001", f'cnonce="{cnonce}"']
+        response = _hash(challenge, f"{ha1}:{nonce}:{count:08x}:{cnonce}:auth:{ha2}")
+        parts += [f'response="{response}"', "qop=auth", f"nc={count:08x}", f'cnonce="{cnonce}"']
     else:
         parts.append(f'response="{_hash(challenge, f"{ha1}:{nonce}:{ha2}")}"')
     if "opaque" in given:

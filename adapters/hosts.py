@@ -100,7 +100,8 @@ def fault_of(error: OSError, address: Address) -> DeviceFault:
     if isinstance(error, socket.gaierror):
         return DeviceFault(Reason.DNS_FAILURE, f"the name {address.host} is not known")
     if isinstance(error, ssl.SSLError):
-        return DeviceFault(Reason.TLS_ERROR, f"TLS: {error.reason or 'the handshake failed'}")
+        said = getattr(error, "reason", None) or "the handshake failed"
+        return DeviceFault(Reason.TLS_ERROR, f"TLS: {said}")
     if error.errno in _OUR_OWN:
         raise error
     if isinstance(error, TimeoutError):

@@ -32,6 +32,7 @@ class _Known(Struct, frozen=True, kw_only=True):
 
     scheme: Scheme
     device_service: Address
+    nonces_serve_once: bool
     information: DeviceInformation | None
     profile: Profile
     stream: Address | None
@@ -66,6 +67,7 @@ class OnvifCheck:
                 connect_s=self._connect_s,
                 scheme=known.scheme if known else Scheme.NONE,
                 device_service=known.device_service if known else None,
+                nonces_serve_once=known.nonces_serve_once if known else False,
             ) as device:
                 learned = await self._converse(device, target, ladder, None if whole else known)
         else:
@@ -94,7 +96,8 @@ class OnvifCheck:
                 await self._clock_rung(device, ladder)
             async with ladder.rung(RungName.AUTHENTICATION) as step:
                 information = await device.device_information()
-                step.note(f"{information.maker} {information.model}, by {device.scheme}")
+                how = "without a password" if device.scheme is Scheme.NONE else device.scheme
+                step.note(f"{information.maker} {information.model} ({how})")
             if not told:
                 await self._clock_rung(device, ladder, signed_in=True)
         if known is not None:
@@ -105,6 +108,7 @@ class OnvifCheck:
         return _Known(
             scheme=device.scheme,
             device_service=device.device_service,
+            nonces_serve_once=device.nonces_serve_once,
             information=information,
             profile=profile,
             stream=stream,

@@ -61,8 +61,8 @@ class Refused(DeviceFault):
 class OnvifClient:
     """`async with OnvifClient(…) as device:`; leaving closes the connection.
 
-    `scheme` and `device_service` are what an earlier conversation ended with. Every method raises
-    DeviceFault where the device does not do what it is asked.
+    `scheme`, `device_service` and `nonces_serve_once` are what an earlier conversation ended with.
+    Every method raises DeviceFault where the device does not do what it is asked.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class OnvifClient:
         connect_s: float,
         scheme: Scheme = Scheme.NONE,
         device_service: Address | None = None,
-        clock_offset_s: float | None = None,
+        nonces_serve_once: bool = False,
     ) -> None:
         self._address = address
         self._credentials = credentials
@@ -85,11 +85,15 @@ class OnvifClient:
         self._session: aiohttp.ClientSession
         self._answers = 0
         self._proven = False
+        self._challenge: digest.Challenge | None = None
+        self._uses = 0
         self.scheme = scheme
         self.device_service = device_service or replace(
             address, path=_USUAL_PATHS[0] if address.path == "/" else address.path
         )
-        self.clock_offset_s = clock_offset_s
+        self.nonces_serve_once = nonces_serve_once
+        """Whether the device wants a fresh challenge for each request, as Dahua does."""
+        self.clock_offset_s: float | None = None
         """The device's clock less ours; None while it is not known."""
 
     async def __aenter__(self) -> Self:
@@ -203,6 +207,9 @@ class OnvifClient:
         if self.scheme is Scheme.WS_SECURITY and self._credentials is not None:
             tried.add(Scheme.WS_SECURITY)
             answer = await self._sign_in(address, operation, None, self._credentials)
+        elif self._proven and self._challenge is not None and not self.nonces_serve_once:
+            answer = await self._post(address, operation, self._credentials, self._challenge)
+            self.nonces_serve_once = answer.refused and answer.challenge is not None
         else:
             answer = await self._post(address, operation)
         while answer.refused:
@@ -249,7 +256,8 @@ class OnvifClient:
             try:
                 answer = await self._post(address, operation, credentials, challenge)
                 if answer.refused and challenge and answer.challenge and answer.challenge.stale:
-                    answer = await self._post(address, operation, credentials, answer.challenge)
+                    challenge = answer.challenge
+                    answer = await self._post(address, operation, credentials, challenge)
             except HungUp as error:
                 trial.refused(False)
                 detail = "ONVIF: the device hangs up when it gets the credentials"
@@ -296,8 +304,15 @@ class OnvifClient:
         }
         token = ""
         if credentials is not None and challenge is not None:
+            if challenge is not self._challenge:
+                self._challenge, self._uses = challenge, 0
+            self._uses += 1
             headers["Authorization"] = digest.answer(
-                challenge, credentials, method="POST", uri=address.path
+                challenge,
+                credentials,
+                method="POST",
+                uri=address.path,
+                count=self._uses,
             )
         elif credentials is not None:
             theirs = self._clock.now() + timedelta(seconds=self.clock_offset_s or 0.0)
@@ -315,9 +330,9 @@ class OnvifClient:
             raise DeviceFault(Reason.DNS_FAILURE, detail) from error
         except aiohttp.ClientConnectorError as error:
             raise fault_of(error.os_error, address) from error
-        except (aiohttp.ServerDisconnectedError, ConnectionError) as error:
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
             raise HungUp("ONVIF") from error
-        except OSError as error:  # aiohttp's time-outs and its other errors of the network
+        except OSError as error:  # the time-out of connecting
             raise fault_of(error, address) from error
         except aiohttp.ClientError as error:
             detail = f"ONVIF: what answers on port {address.port} is not HTTP"

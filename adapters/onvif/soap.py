@@ -8,6 +8,7 @@ by their local names. Document types and entities are refused.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from lxml import etree
 from msgspec import Struct
@@ -39,7 +40,12 @@ _TAG = re.compile(rb"<([\w:.-]++)(\s[^<>]*?)(/?)>")
 _ATTRIBUTE = re.compile(
     rb"""(?<![\w:.-])([\w:.-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'<>=]++))"""
 )
-_SAYS_UTF16 = re.compile(rb"<\?xml[^>]{1,80}utf-16[^>]{0,40}>", re.IGNORECASE)
+_DECLARATION = re.compile(rb"\s*<\?xml([^>]{0,100})>")
+_ENCODING = re.compile(rb"""encoding\s*=\s*["']([\w-]{1,20})["']""")
+_BELIEVED = re.compile(rb"(?i)gb(?:2312|k|18030)|big5|(?:windows-|cp)125\d|iso-8859-\d\d?|koi8-r")
+"""What is believed of an XML declaration; the rest is read as UTF-8, which it mostly is."""
+_SURROGATE = re.compile(rb"&#(?:x0*d[89a-f][0-9a-f]{2}|0*5[5-7]\d{3});", re.IGNORECASE)
+"""References to halves of characters: in an attribute lxml takes one in and fails to read it."""
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -78,7 +84,7 @@ _NOT_AUTHORIZED_TEXT = re.compile(
     r"(?i)not\s+authori[sz]ed|unauthori[sz]ed|authority\s+failure|(?:user\s?name|user) or password"
     r"|authentication\s+(?:fail|error)|failed\s+authentication|authorized time check"
 )
-_TIME_TEXT = re.compile(r"(?i)time\s?check|expired|time ?stamp")
+_TIME_TEXT = re.compile(r"(?i)time\s?check|time ?stamp|message (?:has )?expired")
 
 
 def envelope(body: str, header: str = "") -> bytes:
@@ -95,9 +101,7 @@ def escape(text: str) -> str:
 
 def parse(answer: bytes) -> Element:
     """The Body of an answer. Raises DeviceFault (protocol_error) where there is none."""
-    # Some pad with NULs, and none belongs into XML: without them no UTF-16 can hide a DOCTYPE.
-    document = answer[max(answer.find(b"<"), 0) :].replace(b"\0", b"")
-    document = _SAYS_UTF16.sub(b"", document, count=1)  # and is UTF-8 all the same
+    document = _utf8(answer)
     if b"<!DOCTYPE" in document:
         raise DeviceFault(Reason.PROTOCOL_ERROR, _what_instead(answer))
     root, errors = _tree(document)
@@ -107,12 +111,30 @@ def parse(answer: bytes) -> Element:
         raise DeviceFault(Reason.PROTOCOL_ERROR, _what_instead(answer))
     if "NS_ERR_UNDEFINED_NAMESPACE" in errors:
         for element in root.iter(etree.Element):
-            if "{" not in element.tag:
-                element.tag = element.tag.rpartition(":")[2]
+            prefix, _, name = element.tag.rpartition(":")
+            if prefix and "{" not in prefix:
+                with suppress(ValueError):  # what stands behind the colon is no name: `a:`, `a:1`
+                    element.tag = name
     body = root.find("{*}Body")
     if body is None:
         raise DeviceFault(Reason.PROTOCOL_ERROR, _what_instead(answer))
     return body
+
+
+def _utf8(answer: bytes) -> bytes:
+    """The document in an answer as sound UTF-8: whatever else it claims to be, lxml never sees."""
+    # Some pad with NULs, and none belongs into XML: without them UTF-16 hides nothing either.
+    document = answer[max(answer.find(b"<"), 0) :].replace(b"\0", b"")
+    encoding = "utf-8"
+    declaration = _DECLARATION.match(document)
+    if declaration is not None:
+        document = document[declaration.end() :]
+        declared = _ENCODING.search(declaration[1])
+        if declared is not None and _BELIEVED.fullmatch(declared[1]):
+            encoding = declared[1].decode()
+    if b"&#" in document:
+        document = _SURROGATE.sub(b"", document)
+    return document.decode(encoding, "replace").encode()
 
 
 def _tree(document: bytes) -> tuple[Element | None, set[str]]:

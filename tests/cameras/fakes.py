@@ -264,7 +264,8 @@ def stream_uri(uri: str) -> str:
 
 
 class DigestDoor:
-    """Lets in who answers its challenge, the plain way of RFC 2069; each nonce serves once."""
+    """Lets in who answers its challenge, the plain way of RFC 2069; with `once` each nonce serves
+    for one request, as Dahua's do."""
 
     def __init__(
         self,
@@ -272,21 +273,28 @@ class DigestDoor:
         password: str,
         *,
         extra: str = "",
+        once: bool = False,
         open_to: tuple[str, ...] = ("GetSystemDateAndTime",),
     ) -> None:
         self._secret = username, password
         self._extra = extra
         self._open_to = open_to
+        self._once = once
+        self._used = False
         self._nonces = 0
         self.tries = 0
 
     def challenge(self) -> str:
         self._nonces += 1
+        self._used = False
         return f'Digest realm="camera", nonce="n{self._nonces}"{self._extra}'
 
     def admits(self, method: str, authorization: str) -> bool:
         """Whether an Authorization is right for the nonce that was given last."""
         self.tries += 1
+        if self._once and self._used:
+            return False
+        self._used = True
         given: dict[str, str] = dict(re.findall(r'(\w+)="?([^",]+)"?', authorization))
         username, password = self._secret
         ha1 = _md5(f"{username}:camera:{password}")

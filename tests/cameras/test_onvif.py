@@ -24,6 +24,7 @@ from gateway.model import Credentials, Reason
 from tests.cameras import fakes
 from tests.cameras.fakes import (
     MEDIA,
+    MEDIA2,
     Behaviour,
     DigestDoor,
     FakeOnvif,
@@ -175,6 +176,47 @@ async def test_a_remembered_scheme_spares_the_asking(breaker: Breaker) -> None:
     camera.judges.append(door.judge)
     await ask(camera.behave, breaker, scheme=Scheme.WS_SECURITY)
     assert camera.asked == ["GetSystemDateAndTime", "GetDeviceInformation"]
+
+
+async def test_a_nonce_is_used_again_within_a_conversation(breaker: Breaker) -> None:
+    camera, door = FakeOnvif(), DigestDoor("operator", "Right-1")
+    camera.judges.append(door.judge)
+    async with serving(camera.behave) as server, client(server.port, breaker) as device:
+        await device.device_information()
+        await device.profiles(*await device.media_service())
+    assert len(camera.asked) == 4  # three operations, one challenge
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_device_whose_nonces_serve_once_is_asked_for_each(
+    breaker: Breaker, known: bool
+) -> None:
+    """Dahua issues a nonce for each request, and notes a refused sign-in for a used one."""
+    camera, door = FakeOnvif(), DigestDoor("operator", "Right-1", once=True)
+    camera.judges.append(door.judge)
+    async with (
+        serving(camera.behave) as server,
+        client(server.port, breaker, nonces_serve_once=known) as device,
+    ):
+        await device.device_information()
+        await device.profiles(*await device.media_service())
+        assert device.nonces_serve_once
+    assert len(camera.asked) == 6
+    assert door.tries == (3 if known else 4)
+
+
+async def test_a_device_with_media2_alone(breaker: Breaker) -> None:
+    camera = FakeOnvif()
+    async with serving(camera.behave) as server, client(server.port, breaker) as device:
+        xaddr = f"http://192.0.2.1:{server.port}/onvif/Media2"
+        camera.answers["GetServices"] = 200, {}, fakes.soap(fakes.services(**{MEDIA2: xaddr}))
+        service, address = await device.media_service()
+        profiles, address = await device.profiles(service, address)
+        assert profiles
+        assert "<Type>VideoEncoder</Type>" in camera.requests[-1].body
+        assert await device.stream_uri(service, address, "main")
+        assert MEDIA2 in camera.requests[-1].body
+        assert camera.requests[-1].path == "/onvif/Media2"
 
 
 async def test_a_device_that_changed_its_mind_is_followed(breaker: Breaker) -> None:

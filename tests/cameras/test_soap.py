@@ -40,6 +40,9 @@ ANSWER = "<GetStreamUriResponse><MediaUri><Uri>rtsp://h/a</Uri></MediaUri></GetS
         f"\r\n \n<Envelope><Body>{ANSWER}</Body></Envelope>\r\nmore".encode(),
         f'<?xml version="1.0" encoding="utf-16"?><E><Body>{ANSWER}</Body></E>'.encode(),
         f"<E><Body>{ANSWER}</Body></E>".encode("utf-16"),
+        f'<?xml version="1.0" encoding="punycode"?><E><Body>{ANSWER}</Body></E>'.encode(),
+        f"<E xmlns='a&#xD800;b&#55296;'><Body x='&#xdfff;'>{ANSWER}</Body></E>".encode(),
+        f"<?xml version='1.0'?>\n<E><Body>{ANSWER}</Body></E>".encode(),
         f"<E><Body a=1 b='x' c=\"y\" d=e/f>{ANSWER}</Body></E>".encode(),
         f"<E ...><Body>{ANSWER}</Body></E>".encode(),
         b"<E><Body><x>\xff\xfe\xe9</x>" + ANSWER.encode() + b"</Body></E>",
@@ -74,6 +77,21 @@ def test_what_is_no_answer_is_a_protocol_error(answer: bytes) -> None:
     with pytest.raises(DeviceFault) as raised:
         soap.parse(answer)
     assert raised.value.reason is Reason.PROTOCOL_ERROR
+
+
+def test_texts_come_in_the_encodings_of_their_makers() -> None:
+    response = "GetDeviceInformationResponse"
+    maker = f"<{response}><Manufacturer>{{}}</Manufacturer></{response}>"
+    for encoding, name in (("gb2312", "海康威视"), ("windows-1251", "Барыс"), ("UTF-8", "Күзет")):
+        text = (
+            f'<?xml version="1.0" encoding="{encoding}"?><E><Body>{maker.format(name)}</Body></E>'
+        )
+        assert operations.device_information(soap.parse(text.encode(encoding))).maker == name
+
+
+def test_a_prefix_without_a_name_harms_nothing() -> None:
+    answer = f"<s:E><s:Body><x:/><x:1/>{ANSWER}</s:Body></s:E>"
+    assert operations.stream_uri(soap.parse(answer.encode())) == "rtsp://h/a"
 
 
 def test_entities_are_never_expanded_and_files_never_read(tmp_path: Path) -> None:
@@ -156,6 +174,12 @@ def test_a_refused_time_is_told_from_a_refused_password() -> None:
     assert fault is not None
     assert fault.not_authorized
     assert fault.time_refused
+
+
+def test_an_expired_password_is_no_refused_time() -> None:
+    fault = soap.fault(soap.parse(fakes.fault("NotAuthorized", "The password has expired")))
+    assert fault is not None
+    assert not fault.time_refused
 
 
 def test_a_fault_of_soap_1_1_is_one_too() -> None:
