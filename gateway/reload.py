@@ -106,8 +106,10 @@ class InventoryWatcher:
             log.info("inventory read again: nothing changed")
             return
         change = self._diff(self._inventory, inventory)
-        self._inventory = inventory
+        self._asked = True  # until it is taken over: whoever fails at that is given it again
         await on_change(inventory, change)
+        self._asked = False
+        self._inventory = inventory
         log.info(
             "inventory changed sites=%d devices=%d added=%d removed=%d changed=%d",
             len(inventory.sites),

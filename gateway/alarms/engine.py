@@ -82,6 +82,7 @@ class AlarmEngine:
         self._foreseen: dict[Place, _Foreseen] = {}
         self._watchers: list[Callable[[Alarm], None]] = []
         self._turn = asyncio.Lock()
+        self._started_at = clock.now()
         self._shelved = asyncio.Event()
 
     async def restore(self) -> None:
@@ -94,8 +95,7 @@ class AlarmEngine:
         """Follows the journal until cancelled."""
         async with asyncio.TaskGroup() as group:
             for lane in Lane:
-                consumer = self._journal.consumer("alarms", lane)
-                group.create_task(self._follow(consumer), name=f"alarms:{lane}")
+                group.create_task(self._follow(lane), name=f"alarms:{lane}")
             group.create_task(self._end_shelving(), name="alarms:shelving")
 
     # --- AlarmDesk -------------------------------------------------------------------------------
@@ -184,7 +184,17 @@ class AlarmEngine:
 
     # --- following the journal -------------------------------------------------------------------
 
-    async def _follow(self, consumer: Consumer) -> None:
+    async def _follow(self, lane: Lane) -> None:
+        """Trouble of one lane's file must not reach the other: each is followed anew by itself."""
+        while True:
+            try:
+                await self._follow_from_cursor(self._journal.consumer("alarms", lane))
+            except JournalError as error:
+                self._metrics.error("alarms", "journal")
+                log.warning("lane %s cannot be followed, trying again: %s", lane, error)
+                await self._clock.sleep(COMMIT_RETRY_S)
+
+    async def _follow_from_cursor(self, consumer: Consumer) -> None:
         while True:
             batch = await consumer.batch(BATCH)
             async with self._turn:
@@ -248,8 +258,8 @@ class AlarmEngine:
         """Whether `record` is an end that came again, after a crash, and would now end what began
         behind it: a later signal of its lane was taken already."""
         cause = cause_of(record.body)
-        if cause is None or cause.active:
-            return False
+        if cause is None or cause.active or record.recorded_at > self._started_at:
+            return False  # what was recorded in this life comes for the first time
         stored = await self._journal.get(record.lane, record.record_id)
         if stored is None:
             return False
@@ -297,6 +307,7 @@ class AlarmEngine:
         for (cause, step), is_new in zip(steps, new, strict=True):
             # A known transition was taken before a crash: the state restored already has it.
             if is_new:
+                self._metrics.appended(Lane.ALARM, 1)
                 self._apply(step)
             self._caught_up((step.alarm.device_id, step.alarm.condition), cause)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from gateway.errors import JournalError
-from gateway.model import Lane, Record
+from gateway.model import Lane, Record, Stored
 from gateway.ports import Clock, Journal, Metrics
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,15 @@ class AlarmRoad:
         """The commit of this record, while it lasts."""
         return self._under_way.get(record_id)
 
+    async def found(self, record: Record) -> Stored | None:
+        """The journal's record of that id; asked for until the journal answers."""
+        while True:
+            try:
+                return await self._journal.get(record.lane, record.record_id)
+            except JournalError as error:
+                log.error("the alarm lane cannot be read: %s", error)
+                await self._clock.sleep(RETRY_S)
+
     async def commit(self, record: Record) -> bool:
         """Returns once it is durable; whether it is new."""
         loop = asyncio.get_running_loop()
@@ -59,9 +68,13 @@ class AlarmRoad:
             while True:
                 try:
                     [new] = await self._journal.append([record])
-                except JournalError as error:
+                except Exception as error:  # noqa: BLE001 -- given up, the press would be forgotten
                     self._metrics.error("intake", "alarm_commit")
-                    log.error("a record of the alarm lane cannot be committed: %s", error)
+                    log.error(
+                        "a record of the alarm lane cannot be committed: %s: %s",
+                        type(error).__name__,
+                        error,
+                    )
                     await self._clock.sleep(RETRY_S)
                 else:
                     if new:

@@ -6,6 +6,7 @@ why, and obeyed then; after a restart it is obeyed again in the same way.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -128,19 +129,19 @@ class Desk:
         self._conditions[condition, subject] = active
         now = self._clock.now()
         log.warning("gateway: %s %s active=%s %s", condition, subject, active, detail)
-        await self._road.commit(
-            Record(
-                record_id=hashed("condition", condition, subject, str(active), now.isoformat()),
-                lane=Lane.ALARM,
-                retention=Retention.ALARM,
-                type="gateway.condition",
-                key=f"{condition} {subject}",
-                recorded_at=now,
-                body=GatewayCondition(
-                    condition=condition, subject=subject, active=active, at=now, detail=detail
-                ),
-            )
+        record = Record(
+            record_id=hashed("condition", condition, subject, str(active), now.isoformat()),
+            lane=Lane.ALARM,
+            retention=Retention.ALARM,
+            type="gateway.condition",
+            key=f"{condition} {subject}",
+            recorded_at=now,
+            body=GatewayCondition(
+                condition=condition, subject=subject, active=active, at=now, detail=detail
+            ),
         )
+        # It counts as told from here on, so whoever tells it may be cancelled, the commit not.
+        await asyncio.shield(self._road.start(record.record_id, self._road.commit(record)))
 
     async def announce(self, event_type: EventType) -> None:
         """An event of the gateway itself, such as its start; given up if it cannot be committed."""

@@ -104,6 +104,7 @@ class Intake:
         self._devices = inventory.devices
         self._clock = clock
         self._metrics = metrics
+        self._untold: dict[str, HealthChange] = {}
         self._disk_low = True  # as far as we know: the last run may have ended on a full disk
         self._strangers: set[str] = set()
 
@@ -124,7 +125,7 @@ class Intake:
         if isinstance(body, Event) and body.type in PRESSES:
             self._presses.learn(body)
         elif isinstance(body, Event | Finding) and body.wire is not None:
-            self._wires.learn(body.wire, body.record_id)
+            self._wires.learn(body.wire, body.record_id, body.received_at)
 
     def apply(self, inventory: Inventory) -> None:
         """A changed inventory: known from now on."""
@@ -143,7 +144,7 @@ class Intake:
             if device is None:
                 self._stranger(observation.device_id)
             elif isinstance(observation, HealthReport):
-                telemetry += [health_record(c) for c in self._fleet.observe(observation)]
+                telemetry += self._health_records(observation)
             elif isinstance(observation, Finding):
                 alarm += self._take_finding(observation, device)
             elif observation.type is EventType.PANIC_PRESSED:
@@ -164,6 +165,15 @@ class Intake:
             self._metrics.dropped(Lane.TELEMETRY, "journal", len(telemetry))
         for task in alarm:
             await asyncio.shield(task)
+
+    def _health_records(self, report: HealthReport) -> list[Record]:
+        """What the report changed, and what it would have changed last time, had the journal taken
+        it: the fleet does not change twice for the same state."""
+        changes = {change.device_id: change for change in self._fleet.observe(report)}
+        untold = self._untold.pop(report.device_id, None)
+        if untold is not None:
+            changes.setdefault(report.device_id, untold)
+        return [health_record(change) for change in changes.values()]
 
     def _stranger(self, device_id: str) -> None:
         self._metrics.error("intake", "unknown_device")
@@ -215,7 +225,7 @@ class Intake:
             wire.digest if wire is not None else "",
         )
         if wire is not None:
-            self._wires.learn(wire, record_id)
+            self._wires.learn(wire, record_id, finding.received_at)
         record = Record(
             record_id=record_id,
             lane=Lane.ALARM,
@@ -239,7 +249,7 @@ class Intake:
             )
             if await self._road.commit(record):
                 return
-            known = await self._journal.get(Lane.ALARM, record.record_id)
+            known = await self._road.found(record)
             if known is not None and known.record.body == event:
                 return  # committed by a try that seemed to fail
             # An older press has this id, forgotten by the ledger: this one is no repeat of it.
@@ -278,7 +288,7 @@ class Intake:
                 f"{wire.session} {wire.packet_id}" if wire is not None else "",
             )
             if wire is not None and not wire.retained:
-                self._wires.learn(wire, record_id)
+                self._wires.learn(wire, record_id, event.received_at)
         return Record(
             record_id=record_id,
             lane=lane,
@@ -305,7 +315,12 @@ class Intake:
     async def _commit_telemetry(self, records: Sequence[Record]) -> None:
         try:
             await self._journal.append(records)
-        except JournalFull as error:
+        except JournalError as error:
+            for record in records:
+                if isinstance(record.body, HealthChange):
+                    self._untold[record.body.device_id] = record.body
+            if not isinstance(error, JournalFull):
+                raise
             self._disk_low = True
             await self._conditions.tell(
                 Condition.DISK_LOW, "telemetry", active=True, detail=str(error)

@@ -88,11 +88,17 @@ def hashed(*parts: str) -> str:
     return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
+class _Packet(Struct, frozen=True, kw_only=True):
+    digest: str
+    record_id: str
+    received_at: datetime
+
+
 class WireLedger:
     """Which committed record each packet identifier of a session on the broker stood for last."""
 
     def __init__(self) -> None:
-        self._sessions: OrderedDict[str, OrderedDict[int, tuple[str, str]]] = OrderedDict()
+        self._sessions: OrderedDict[str, OrderedDict[int, _Packet]] = OrderedDict()
 
     def redelivered(self, wire: Wire) -> str | None:
         """The record id of which this message is the redelivery: DUP is set, and packet id and
@@ -102,17 +108,22 @@ class WireLedger:
         packets = self._sessions.get(wire.session)
         if packets is None or wire.packet_id not in packets:
             return None
-        digest, record_id = packets[wire.packet_id]
-        return record_id if digest == wire.digest else None
+        packet = packets[wire.packet_id]
+        return packet.record_id if packet.digest == wire.digest else None
 
-    def learn(self, wire: Wire, record_id: str) -> None:
-        """This packet identifier stands for `record_id` now; what it stood for before is over."""
-        packets = self._sessions.get(wire.session)
-        if packets is None:
-            packets = self._sessions[wire.session] = OrderedDict()
-            while len(self._sessions) > SESSIONS_KEPT:
-                self._sessions.popitem(last=False)
-        packets[wire.packet_id] = (wire.digest, record_id)
+    def learn(self, wire: Wire, record_id: str, received_at: datetime) -> None:
+        """This packet identifier stands for `record_id` now; what it stood for before is over.
+        At start the lanes are read one after the other: the later message counts."""
+        packets = self._sessions.setdefault(wire.session, OrderedDict())
+        self._sessions.move_to_end(wire.session)
+        while len(self._sessions) > SESSIONS_KEPT:
+            self._sessions.popitem(last=False)
+        before = packets.get(wire.packet_id)
+        if before is not None and before.received_at > received_at:
+            return
+        packets[wire.packet_id] = _Packet(
+            digest=wire.digest, record_id=record_id, received_at=received_at
+        )
         packets.move_to_end(wire.packet_id)
         while len(packets) > WIRES_PER_SESSION:
             packets.popitem(last=False)
@@ -272,7 +283,7 @@ class PressLedger:
         while len(self._generations) > WIRES_PER_SESSION:
             self._generations.popitem(last=False)
         if event.wire is not None and not event.wire.retained:
-            self._wires.learn(event.wire, event.record_id)
+            self._wires.learn(event.wire, event.record_id, event.received_at)
         if event.native_id is None:
             return
         ids = self._ids.setdefault(event.device_id, OrderedDict())
