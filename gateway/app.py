@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from adapters import ADAPTERS, Surroundings
-from adapters.mqtt.adapter import MqttSettings
+from adapters.mqtt.adapter import MqttAdapter, MqttSettings
 from adapters.mqtt.connection import Broker
 from adapters.watch import CameraSettings
 from gateway import check as checking
@@ -44,10 +46,16 @@ from gateway.supervisor import supervise
 log = logging.getLogger(__name__)
 
 ADAPTERS_STOP_S = 3.0
-DRAIN_S = 2.0
-FORWARD_STOP_S = 3.5
+DRAIN_S = 1.5
+FAREWELL_S = 0.5
+ALARMS_STOP_S = 0.5
+FORWARD_STOP_S = 3.2
+CONSOLE_STOP_S = 0.5
 """Together under the ten seconds in which SIGTERM has to be obeyed: the adapters let go of the
 wire, what is committed becomes alarms, alarms get one more try to leave."""
+STOP_LIMIT_S = 9.5
+"""Then the process ends whatever still hangs, such as a disk: what was acknowledged is synced, and
+whoever started the gateway would kill it half a second later."""
 
 USERS_FILE = "users.json"
 UPKEEP_S = 1.0
@@ -65,8 +73,15 @@ def add_user(path: Path, name: str, role: str, password: str) -> None:
         known = Role(role)
     except ValueError:
         raise KuzetError(f"role {role!r}: choose one of {', '.join(Role)}") from None
-    config.gateway.data_dir.mkdir(parents=True, exist_ok=True)
-    UserStore(config.gateway.data_dir / USERS_FILE).add(name, known, password)
+    UserStore(_made(config.gateway.data_dir) / USERS_FILE).add(name, known, password)
+
+
+def _made(data_dir: Path) -> Path:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KuzetError(f"[gateway] data_dir: {data_dir}: {error.strerror}") from None
+    return data_dir
 
 
 def run_gateway(path: Path) -> None:
@@ -77,17 +92,37 @@ def run_gateway(path: Path) -> None:
     problems = check(path)
     if problems:
         raise ConfigError(problems)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run_until_signalled(path))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run_until_signalled(path))
+    except* KuzetError as several:
+        # What makes a start impossible is told in a line, however deep it was found.
+        raise _first(several) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _run_until_signalled(path: Path) -> None:
     gateway = Gateway(path)
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        gateway.stop()
+        limit = threading.Timer(STOP_LIMIT_S, _give_up)
+        limit.daemon = True
+        limit.start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, gateway.stop)
+        loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, gateway.reload)
     await gateway.run()
+
+
+def _give_up() -> None:
+    log.error("not stopped after %g s: ended as it is, the journal is whole", STOP_LIMIT_S)
+    os._exit(1)
 
 
 class Gateway:
@@ -129,8 +164,7 @@ class Gateway:
 
     async def run(self) -> None:
         """Builds, runs and ends everything; raises what makes a start impossible."""
-        data_dir = self._config.gateway.data_dir
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir = _made(self._config.gateway.data_dir)
         self._inventory = await asyncio.to_thread(self._watcher.start)
         async with AsyncExitStack() as stack:
             journal = await stack.enter_async_context(self._build_journal(data_dir))
@@ -314,7 +348,7 @@ class Gateway:
 
     async def _run_in_order(self, group: asyncio.TaskGroup) -> None:
         """Starts from the sink to the source, and ends from the source to the sink."""
-        console = group.create_task(self._console.run(), name="console")
+        console = self._supervised(group, "console", self._console.run)
         forwards = [
             self._supervised(group, "forward", forwarder.run) for forwarder in self._forwarders
         ]
@@ -328,23 +362,28 @@ class Gateway:
             self._supervised(group, f"adapter:{name}", self._runner(adapter))
             for name, adapter in self._adapters.items()
         ]
-        await self._console.serving()
-        self.url = self._console.url
-        while not all(adapter.ready() for adapter in self._adapters.values()):
-            if self._stopping.is_set():
-                break
-            await self._clock.sleep(0.01)
-        log.info("ready: console=%s", self.url)
-        self._ready.set()
+        telling = group.create_task(self._tell_ready(), name="ready")
         await self._stopping.wait()
         log.info("stopping")
-        await _end([*inner, *outer], ADAPTERS_STOP_S)
+        await _end([telling, *inner, *outer], ADAPTERS_STOP_S)
         await self._drain()
-        await self._desk.announce(EventType.GATEWAY_STOPPED)
-        await _end([alarms], 1.0)
+        await _end([group.create_task(self._farewell(), name="farewell")], 0, FAREWELL_S)
+        await _end([alarms], ALARMS_STOP_S)
         await _end(forwards, FORWARD_STOP_S)
-        await _end([console], 3.0)
+        await _end([console], CONSOLE_STOP_S)
         self._road.abandon()
+
+    async def _tell_ready(self) -> None:
+        """A console that cannot listen is tried again and told in the log; presses go on."""
+        while not all(adapter.ready() for adapter in self._adapters.values()):
+            await self._clock.sleep(0.01)
+        await self._console.serving()
+        self.url = self._console.url
+        log.info("ready: console=%s", self.url)
+        self._ready.set()
+
+    async def _farewell(self) -> None:
+        await self._desk.announce(EventType.GATEWAY_STOPPED)
 
     def _supervised(
         self,
@@ -365,7 +404,7 @@ class Gateway:
         try:
             async with asyncio.timeout(DRAIN_S):
                 await self._road.drained()
-                while any(
+                while self._alarms.behind() or any(
                     backlog.records
                     for (_, lane), backlog in self._backlogs().items()
                     if lane is Lane.ALARM
@@ -394,8 +433,10 @@ class Gateway:
         self._fleet.apply(inventory)
         self._desk.apply(inventory)
         self._intake.apply(inventory)
-        for adapter in self._adapters.values():
-            await adapter.apply(inventory, change)
+        # Together: the trouble of one must not keep a new button from the others.
+        await asyncio.gather(
+            *(adapter.apply(inventory, change) for adapter in self._adapters.values())
+        )
 
     def _express(self, records: Sequence[Record]) -> None:
         """The memory road: these cannot be committed now, so they go out as they are, with the
@@ -447,6 +488,12 @@ class Gateway:
                 for name, adapter in self._adapters.items()
             ),
         ]
+        mqtt = self._adapters.get(AdapterName.MQTT)
+        if isinstance(mqtt, MqttAdapter):
+            checks += [
+                Check(name=f"broker {session}", ok=stands, required=False)
+                for session, stands in mqtt.brokers().items()
+            ]
         for forwarder in self._forwarders:
             for lane, health in forwarder.health().items():
                 checks.append(
@@ -460,8 +507,10 @@ class Gateway:
         return Readiness(checks=tuple(checks))
 
 
-async def _end(tasks: Sequence[asyncio.Task[None]], within_s: float) -> None:
-    """Cancels tasks and waits until they have tidied up, at most so long."""
+async def _end(tasks: Sequence[asyncio.Task[None]], within_s: float, grace_s: float = 0.0) -> None:
+    """Cancels tasks, after `grace_s`, and waits until they have tidied up, at most so long."""
+    if grace_s:
+        await asyncio.wait(tasks, timeout=grace_s)
     for task in tasks:
         task.cancel()
     if tasks:

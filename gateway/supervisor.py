@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
+from gateway.errors import KuzetError
 from gateway.ports import Clock, Metrics
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,9 @@ async def supervise(
             failure = f"{type(error).__name__}: {error}"
             metrics.error("supervisor", name)
             if failure != last:
-                log.exception("%s failed, it is started again", name)
+                # What was raised on purpose says what to mend; anything else is ours to find.
+                known = isinstance(error, KuzetError)
+                log.error("%s failed, it is started again: %s", name, failure, exc_info=not known)
         if failure == last:
             log.debug("%s failed again: %s", name, failure)
         last = failure

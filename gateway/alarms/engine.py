@@ -80,6 +80,7 @@ class AlarmEngine:
         self._by_id: dict[str, Alarm] = {}
         self._closed: OrderedDict[str, Alarm] = OrderedDict()
         self._foreseen: dict[Place, _Foreseen] = {}
+        self._followed: dict[Lane, Consumer] = {}
         self._watchers: list[Callable[[Alarm], None]] = []
         self._turn = asyncio.Lock()
         self._started_at = clock.now()
@@ -117,6 +118,11 @@ class AlarmEngine:
             if alarm.audience is Audience.OPERATOR:
                 counts[alarm.severity] = counts.get(alarm.severity, 0) + 1
         return counts
+
+    def behind(self) -> int:
+        """Records of the alarm lane that have still to become alarms."""
+        consumer = self._followed.get(Lane.ALARM)
+        return 0 if consumer is None else consumer.backlog().records
 
     async def execute(self, command: Command) -> Alarm:
         async with self._turn:
@@ -188,7 +194,8 @@ class AlarmEngine:
         """Trouble of one lane's file must not reach the other: each is followed anew by itself."""
         while True:
             try:
-                await self._follow_from_cursor(self._journal.consumer("alarms", lane))
+                consumer = self._followed[lane] = self._journal.consumer("alarms", lane)
+                await self._follow_from_cursor(consumer)
             except JournalError as error:
                 self._metrics.error("alarms", "journal")
                 log.warning("lane %s cannot be followed, trying again: %s", lane, error)

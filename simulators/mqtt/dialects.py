@@ -72,7 +72,7 @@ class Native:
         if what.id is not None:
             body["id"] = what.id
         if what.time is not None:
-            body["time"] = what.time.isoformat(timespec="milliseconds")
+            body["time"] = what.time.isoformat(timespec="microseconds")
         if what.seq is not None:
             body["seq"] = what.seq
         return (_json(f"{self._topic}/event", {**body, **what.attributes}),)
