@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import threading
@@ -22,6 +23,7 @@ from adapters.mqtt.session import Session
 from adapters.mqtt.standing import Standing
 from adapters.mqtt.subscriptions import Subscriptions
 from adapters.mqtt.supervision import Supervision
+from adapters.mqtt.twins import Twins
 from adapters.mqtt.urgent import MOST_UNDER_WAY
 from gateway.model import AdapterName, Device, DeviceKind, Inventory
 from gateway.ports import Clock, Emit, InventoryChange, Metrics
@@ -34,6 +36,8 @@ ALARMS_AT_ONCE = MOST_UNDER_WAY
 SWEEP_S = 1.0
 SAVE_S = 5.0
 """How often the devices' lasting levels are saved, where they changed."""
+LAST_SAVE_S = 1.0
+"""How long leaving may wait for a disk."""
 
 
 class MqttSettings(Struct, frozen=True, kw_only=True):
@@ -80,6 +84,8 @@ class MqttAdapter:
         self._name = name
         self._settings = settings
         self._clock = clock
+        self._metrics = metrics
+        self._data_dir = data_dir
         self._levels_file = data_dir / f"levels-{name}.json"
         self._saving = threading.Lock()
         self._recalled = False
@@ -88,34 +94,20 @@ class MqttAdapter:
         self._devices = _mqtt_devices(inventory)
         self._standing = Standing(self._devices, Pseudonyms(settings.pseudonym_key))
 
-        def road(label: str, broker: Broker, login: Login) -> Road:
-            return Road(
-                Session(
-                    label=label,
-                    broker=broker,
-                    tls=_tls(settings) if broker.tls else None,
-                    login=login,
-                    folder=data_dir,
-                    clock=clock,
-                    metrics=metrics,
-                ),
-                Reader(self._subscriptions(label), self._standing, clock, metrics),
-                self._standing,
-                clock,
-                metrics,
-            )
-
+        telemetry = self._session("telemetry", settings.broker, TELEMETRY_AT_ONCE)
+        alarm = self._session("alarm", settings.alarm_broker or settings.broker, ALARMS_AT_ONCE)
+        twins = Twins(alarm.hears, clock)
         self._roads = {
-            "telemetry": road(
-                "telemetry",
-                settings.broker,
-                _login(settings, settings.client_id, TELEMETRY_AT_ONCE),
-            ),
-            "alarm": road(
-                "alarm",
-                settings.alarm_broker or settings.broker,
-                _login(settings, f"{settings.client_id}-alarm", ALARMS_AT_ONCE),
-            ),
+            label: Road(
+                session=session,
+                reader=Reader(self._subscriptions(label), self._standing, clock, metrics),
+                standing=self._standing,
+                twins=twins,
+                panic=session is alarm,
+                clock=clock,
+                metrics=metrics,
+            )
+            for label, session in (("telemetry", telemetry), ("alarm", alarm))
         }
         self._supervision = Supervision(self._standing, self._listening_since, clock)
         self._take_over()
@@ -135,7 +127,9 @@ class MqttAdapter:
         finally:
             self._ready = False
             if self._standing.changed:
-                self._save(self._levels())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_SAVE_S):
+                        await asyncio.to_thread(self._save, self._levels())
 
     async def apply(self, inventory: Inventory, change: InventoryChange) -> None:
         """See `ports.Adapter`. Brokers are told of added and removed filters only."""
@@ -154,6 +148,23 @@ class MqttAdapter:
         return {
             label: road.session.listening_since is not None for label, road in self._roads.items()
         }
+
+    def _session(self, label: str, broker: Broker, at_once: int) -> Session:
+        settings = self._settings
+        return Session(
+            label=label,
+            broker=broker,
+            tls=_tls(settings) if broker.tls else None,
+            login=Login(
+                client_id=settings.client_id + ("-alarm" if label == "alarm" else ""),
+                username=settings.username,
+                password=settings.password,
+                receive_maximum=at_once,
+            ),
+            folder=self._data_dir,
+            clock=self._clock,
+            metrics=self._metrics,
+        )
 
     # --- the inventory ----------------------------------------------------------------------------
 
@@ -228,15 +239,6 @@ def _mqtt_devices(inventory: Inventory) -> dict[str, Device]:
 
 def _panic(device: Device) -> bool:
     return device.kind is DeviceKind.PANIC_BUTTON
-
-
-def _login(settings: MqttSettings, client_id: str, receive_maximum: int) -> Login:
-    return Login(
-        client_id=client_id,
-        username=settings.username,
-        password=settings.password,
-        receive_maximum=receive_maximum,
-    )
 
 
 def _tls(settings: MqttSettings) -> Callable[[], ssl.SSLContext]:

@@ -212,9 +212,11 @@ class Connection(asyncio.Protocol):
         return self._farewell
 
     async def close(self) -> None:
-        """Says DISCONNECT and closes, within CLOSE_TIMEOUT_S; the broker keeps the session."""
+        """Says DISCONNECT and waits until the broker closes, CLOSE_TIMEOUT_S at most; it keeps the
+        session. Were we to close while it still sends, TCP would reset the connection, and the
+        broker might never read our last acknowledgements (RFC 1122, 4.2.2.13)."""
+        self._pipe.leave_to_peer()
         self._client.disconnect()
-        self._pipe.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._closed.wait()
@@ -228,6 +230,8 @@ class Connection(asyncio.Protocol):
         self._pipe.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._pipe.left_to_peer:
+            return
         self._frames.feed(data)
         if self._turn is None:
             self._pump()
@@ -251,7 +255,7 @@ class Connection(asyncio.Protocol):
         while the inbox is full."""
         self._turn = None
         transport = self._pipe.transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._pipe.left_to_peer:
             return
         if self._inbox.full():
             transport.pause_reading()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Protocol
@@ -48,6 +48,9 @@ def acknowledge(messages: Iterable[Message]) -> None:
     """
     for connection, group in groupby(messages, key=_connection):
         connection.acknowledge([message.packet_id for message in group if message.qos])
+
+
+Acknowledge = Callable[[Iterable[Message]], None]
 
 
 def _connection(message: Message) -> Acknowledger:

@@ -18,6 +18,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
+        self.left_to_peer = False
         self._incoming = b""
 
     # --- our end ----------------------------------------------------------------------------------
@@ -30,6 +31,13 @@ class Pipe:
         """Sends, past paho. Nothing once the connection has ended."""
         if packets and self.transport is not None and not self.transport.is_closing():
             self.transport.write(packets)
+
+    def leave_to_peer(self) -> None:
+        """From here on paho's closing is left to the peer, who does it on DISCONNECT; what it still
+        sends is read, and by nobody."""
+        self.left_to_peer = True
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def abort(self) -> None:
         """Closes at once, whatever is still to be sent."""
@@ -49,7 +57,7 @@ class Pipe:
         return len(buffer)
 
     def close(self) -> None:
-        if self.transport is not None:
+        if self.transport is not None and not self.left_to_peer:
             self.transport.close()
 
     def fileno(self) -> int:

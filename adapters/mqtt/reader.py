@@ -42,21 +42,24 @@ class Reader:
         self._strangers: set[str] = set()
         self._strangers_pressed: set[str] = set()
 
-    def read(self, message: Message) -> list[Observation]:
-        """What the message is to the gateway; nothing where it says nothing, cannot be read, is
-        another session's affair or of a device that nobody knows. Never raises."""
+    def read(self, message: Message, *, in_its_place: bool = False) -> list[Observation] | None:
+        """What the message is to the gateway; nothing where it says nothing, cannot be read, or is
+        of a device that nobody knows. None where it is another session's affair, unless it is to
+        be read `in_its_place`. Never raises."""
         try:
             topic = message.topic.decode()
         except UnicodeDecodeError:
             self._stranger("unknown_topic", _excerpt(message.topic), message)
             return []
-        routes = self.subscriptions.match(topic)
-        if routes is None:
+        match = self.subscriptions.match(topic)
+        if match is None:
             native = topic.startswith(f"{ROOT}/")
             self._stranger("unknown_device" if native else "unknown_topic", topic, message)
             return []
+        if match.elsewhere and not in_its_place:
+            return None
         observations: list[Observation] = []
-        for route in routes:
+        for route in match.routes:
             try:
                 observations += self._understand(route, topic, message)
             except Exception as error:  # noqa: BLE001 -- the decode fence

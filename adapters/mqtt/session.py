@@ -17,6 +17,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from adapters.mqtt.connection import Broker, BrokerError, Connection, Login, Refused, VersionRefused
 from adapters.mqtt.message import Inbox
 from adapters.mqtt.session_state import SessionState, StateFile
+from adapters.mqtt.subscriptions import covers
 from gateway.ports import Clock, Metrics
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ FILTERS_A_PACKET = 100
 """Of one SUBSCRIBE: a few kilobytes, below every broker's limit."""
 REBUILD_S = 10.0
 """How long after the last SUBACK retained messages may still come that belong to it."""
+DISK_TIMEOUT_S = 1.0
+"""A disk that hangs must not keep presses out, nor the adapter from leaving within 3 s."""
 TICK_S = 1.0
 INBOX = 5_000
 """Messages read and not yet looked at, before reading stops; they are looked at at once."""
@@ -81,6 +84,15 @@ class Session:
         self._connected_at: float | None = None
         self._rebuilt_at: float | None = None
 
+    def hears(self, topic: str) -> bool:
+        """Whether the broker forwards the topic to us now."""
+        state = self._state
+        return (
+            self.listening_since is not None
+            and state is not None
+            and any(covers(one, topic) for one in state.filters)
+        )
+
     def want(self, filters: Iterable[tuple[str, str]]) -> None:
         """The filters to hold from now on, each with the device that it is for (for the log). Only
         the difference to what the broker holds is sent."""
@@ -99,6 +111,8 @@ class Session:
                 await self._connect_and_stay()
             except* BrokerError as group:
                 self._disconnected(str(group.exceptions[0]))
+            finally:
+                self._metrics.broker_connected(self._label, False)
             if self._was_good():
                 pause = FIRST_PAUSE_S
             await self._clock.sleep(random.uniform(0, pause))  # noqa: S311 -- spreads load only
@@ -205,12 +219,13 @@ class Session:
         return known is not None and state.session != known.session
 
     async def _on_disk(self, action: Callable[..., None], *arguments: SessionState) -> bool:
-        """Whether the state file could be written. If not, presses still come through; but after
-        the next connect none of them can be proven to be a repeat."""
+        """Whether the state file could be written, within DISK_TIMEOUT_S. If not, presses still
+        come through; but after the next connect none can be proven to be a repeat."""
         try:
-            await asyncio.to_thread(action, *arguments)
-        except OSError as error:
-            log.error("mqtt session=%s state not kept: %s", self._login.client_id, error)
+            async with asyncio.timeout(DISK_TIMEOUT_S):
+                await asyncio.to_thread(action, *arguments)
+        except (OSError, TimeoutError) as error:
+            log.error("mqtt session=%s state not kept: %r", self._login.client_id, error)
             self._metrics.error("mqtt", "state_not_kept")
             return False
         return True
@@ -227,7 +242,6 @@ class Session:
         self._metrics.broker_connected(self._label, True)
 
     def _disconnected(self, why: str) -> None:
-        self._metrics.broker_connected(self._label, False)
         level = logging.DEBUG if why == self._trouble else logging.WARNING
         log.log(
             level,

@@ -31,6 +31,13 @@ class Route(Struct, frozen=True):
     devices: tuple[Device, ...]
 
 
+class Match(Struct, frozen=True):
+    """Whose a topic is. `elsewhere`: that of devices which another session is for."""
+
+    routes: tuple[Route, ...]
+    elsewhere: bool
+
+
 class Subscriptions:
     """One session's filters, and the way from a topic to devices."""
 
@@ -42,10 +49,18 @@ class Subscriptions:
         devices by one filter for all, not by one for each."""
         self._own: _Topics[Device] = _Topics()
         self._elsewhere: _Topics[Device] = _Topics()
-        self._known: dict[str, tuple[Route, ...]] = {}
+        self._known: dict[str, Match] = {}
         filters: dict[str, str] = {}
         for device in own:
-            for topic in _insert(self._own, device):
+            heard_on = _insert(self._own, device)
+            if not heard_on:
+                log.error(
+                    "mqtt device=%s cannot be heard: dialect=%r topic=%r",
+                    device.device_id,
+                    device.dialect,
+                    device.topic,
+                )
+            for topic in heard_on:
                 shared = native_at_once and not device.topic and _dialect(device) is NATIVE
                 filters[NATIVE_FILTER if shared else topic] = device.device_id
         for device in elsewhere:
@@ -57,24 +72,28 @@ class Subscriptions:
         another one: brokers would send such messages twice."""
         return self._filters
 
-    def match(self, topic: str) -> tuple[Route, ...] | None:
-        """The routes of a topic; none where the message is another session's affair; None where
-        nobody knows the topic."""
+    def match(self, topic: str) -> Match | None:
+        """Whose the topic is; None where nobody knows it."""
         known = self._known.get(topic)
         if known is not None:
             return known
-        by_dialect: dict[int, list[Device]] = {}
-        for device in self._own.match(topic):
-            by_dialect.setdefault(id(_dialect(device)), []).append(device)
-        if not by_dialect and next(self._elsewhere.match(topic), None) is None:
+        routes = _routes(self._own.match(topic))
+        elsewhere = not routes
+        if elsewhere:
+            routes = _routes(self._elsewhere.match(topic))
+        if not routes:
             return None
-        routes = tuple(
-            Route(DIALECTS[devices[0].dialect], tuple(devices)) for devices in by_dialect.values()
-        )
         if len(self._known) >= KNOWN_TOPICS:
             self._known.clear()
-        self._known[topic] = routes
-        return routes
+        match = self._known[topic] = Match(routes, elsewhere)
+        return match
+
+
+def _routes(devices: Iterable[Device]) -> tuple[Route, ...]:
+    by_dialect: dict[int, list[Device]] = {}
+    for device in devices:
+        by_dialect.setdefault(id(_dialect(device)), []).append(device)
+    return tuple(Route(DIALECTS[some[0].dialect], tuple(some)) for some in by_dialect.values())
 
 
 def covers(wide: str, narrow: str) -> bool:
@@ -107,16 +126,10 @@ def _dialect(device: Device) -> Dialect | None:
 
 
 def _insert(topics: _Topics[Device], device: Device) -> Sequence[str]:
-    """Makes the device known by its filters; returns them."""
+    """Makes the device known by its filters; returns them, none where one of them is invalid."""
     dialect = _dialect(device)
     filters = () if dialect is None else dialect.filters(device)
-    if not filters or not all(map(valid, filters)):
-        log.error(
-            "mqtt device=%s cannot be heard: dialect=%r topic=%r",
-            device.device_id,
-            device.dialect,
-            device.topic,
-        )
+    if not all(map(valid, filters)):
         return ()
     for topic_filter in filters:
         topics.add(topic_filter, device)

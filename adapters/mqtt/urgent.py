@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from adapters.mqtt.message import Message, acknowledge
+from adapters.mqtt.message import Acknowledge, Message
 from adapters.mqtt.standing import Standing
 from gateway.model import Event, EventType, Finding, Observation
 from gateway.ports import Emit
@@ -24,6 +24,10 @@ def urgent(observation: Observation) -> bool:
     return isinstance(observation, Finding)
 
 
+def _same_bytes(one: Message, other: Message) -> bool:
+    return (one.topic, one.payload) == (other.topic, other.payload)
+
+
 class _Delivery:
     """A message under way; replaced by its redelivery, so that the ack goes where it counts."""
 
@@ -37,8 +41,11 @@ class Urgent:
     """Emits each message in a task of its own and acknowledges it when it is committed. A commit
     that hangs holds up no other press."""
 
-    def __init__(self, emit: Emit, tasks: asyncio.TaskGroup, standing: Standing) -> None:
+    def __init__(
+        self, emit: Emit, tasks: asyncio.TaskGroup, standing: Standing, acknowledge: Acknowledge
+    ) -> None:
         self._emit = emit
+        self._acknowledge = acknowledge
         self._tasks = tasks
         self._standing = standing
         self._under_way: set[_Delivery] = set()
@@ -55,7 +62,7 @@ class Urgent:
         over the acknowledgement: the connection that brought the first one is gone."""
         packet = (message.session, message.packet_id)
         first = self._by_packet.get(packet)
-        if first is not None and message.dup and first.message.payload == message.payload:
+        if first is not None and message.dup and _same_bytes(first.message, message):
             first.message = message
             return
         delivery = _Delivery(message)
@@ -76,4 +83,4 @@ class Urgent:
         for observation in observations:
             if isinstance(observation, Event):
                 self._standing.committed(observation)
-        acknowledge((message,))
+        self._acknowledge((message,))

@@ -30,6 +30,7 @@ from gateway.model import (
 )
 from gateway.ports import Clock
 from tests.peers import until
+from tests.rig import Mosquitto, Publisher
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 KEY = b"a key of the tests, 32 bytes....."
@@ -220,3 +221,13 @@ async def running(mqtt: MqttAdapter, gate: Gate, *, listening: bool = True) -> A
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def send(
+    broker: Mosquitto, topic: str, *payloads: bytes, retain: bool = False, client: str = "test"
+) -> None:
+    """Publishes with QoS 1; the broker has all of it on return."""
+    async with Publisher(broker.port, client) as publisher:
+        for number, payload in enumerate(payloads):
+            await publisher.send(topic, payload, f"{number}", retain=retain)
+        await publisher.settled()

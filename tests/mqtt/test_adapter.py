@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
-from adapters.mqtt import Broker, MqttAdapter, backlog
-from adapters.mqtt import session as session_module
+from adapters.mqtt import MqttAdapter
 from adapters.mqtt.frames import MAX_PAYLOAD
 from gateway.model import Device, DeviceKind
 from gateway.ports import InventoryChange
@@ -26,37 +24,14 @@ from tests.mqtt.neighbours import (
     device,
     inventory,
     running,
+    send,
     turnstile,
 )
 from tests.peers import require, until
-from tests.rig import TELEMETRY_CONF, Mosquitto, Publisher, passed, press
+from tests.rig import Mosquitto, passed, press
 
 BUTTON = "kuzet/school-1/button-1"
 GATE = "kuzet/school-1/turnstile-1"
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reconnects at once: a test has no time for politeness."""
-    monkeypatch.setattr(session_module, "FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr(session_module, "LONGEST_PAUSE_S", 0.1)
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
-    """One for both sessions; not the one that saves each change, as some tests send thousands."""
-    async with Mosquitto(tmp_path / "broker", TELEMETRY_CONF) as started:
-        yield started
-
-
-async def send(
-    broker: Mosquitto, topic: str, *payloads: bytes, retain: bool = False, client: str = "test"
-) -> None:
-    """Publishes with QoS 1; the broker has all of it on return."""
-    async with Publisher(broker.port, client) as publisher:
-        for number, payload in enumerate(payloads):
-            await publisher.send(topic, payload, f"{number}", retain=retain)
-        await publisher.settled()
 
 
 # --- presses --------------------------------------------------------------------------------------
@@ -171,110 +146,6 @@ async def test_a_button_that_says_sos_for_ever_alarms_once_also_over_a_restart(
     # Both of the first two may come before the commit of the first is known: in doubt it counts.
     assert seen[0] in (1, 2)
     assert seen[1:] == [0, 0]
-
-
-# --- the two roads --------------------------------------------------------------------------------
-
-
-async def test_a_telemetry_that_cannot_be_committed_does_not_delay_a_press(
-    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backlog, "MOST_WAITING", 1000)
-    gate, metrics = Gate(), NotedMetrics()
-    gate.telemetry_open.clear()
-    mqtt = adapter(tmp_path, broker.port, button(), turnstile(), metrics=metrics)
-    async with running(mqtt, gate):
-        flood = asyncio.create_task(
-            send(broker, f"{GATE}/event", *(passed(f"{n}") for n in range(6000)), client="flood"),
-            name="flood",
-        )
-        await until(lambda: metrics.drops["overflow"] > 0, 30)
-        await send(broker, f"{BUTTON}/event", press("now"))
-        await until(lambda: gate.presses)
-        await flood
-        # All that came is dropped but what waits and the batch under way.
-        await until(lambda: metrics.drops["overflow"] >= 6000 - 1000 - backlog.BATCH - 2, 30)
-        gate.telemetry_open.set()
-        await until(lambda: any(one.native_id == "5999" for one in gate.events))
-    again = Gate()
-    async with running(adapter(tmp_path, broker.port, button(), turnstile()), again):
-        await send(broker, f"{GATE}/event", passed("after"))
-        await until(lambda: again.events)
-    assert [one.native_id for one in again.events] == ["after"], "the broker's queue is empty"
-
-
-async def test_a_press_that_cannot_be_committed_does_not_delay_the_next(
-    tmp_path: Path, broker: Mosquitto
-) -> None:
-    gate = Gate()
-    gate.open.clear()
-    mqtt = adapter(tmp_path, broker.port, button(), turnstile())
-    async with running(mqtt, gate):
-        await send(broker, f"{BUTTON}/event", *(press(f"{n}") for n in range(60)))
-        await send(broker, f"{GATE}/event", passed("pass"))
-        await until(lambda: any(one.type == "access.passed" for one in gate.events))
-        pressed = [one for one in gate.taken if getattr(one, "type", "") == "panic.pressed"]
-        assert len(pressed) == 60
-        assert not gate.presses
-
-
-async def test_a_panic_event_of_a_turnstile_is_never_dropped(
-    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backlog, "MOST_WAITING", 10)
-    gate, metrics = Gate(), NotedMetrics()
-    gate.telemetry_open.clear()
-    async with running(adapter(tmp_path, broker.port, turnstile(), metrics=metrics), gate):
-        payloads = [press(f"{n}") if n % 100 == 0 else passed(f"{n}") for n in range(2000)]
-        await send(broker, f"{GATE}/event", *payloads)
-        await until(lambda: len(gate.presses) == 20)
-        assert metrics.drops["overflow"] > 0
-
-
-async def test_a_full_disk_drops_telemetry_counted_and_takes_presses(
-    tmp_path: Path, broker: Mosquitto
-) -> None:
-    gate, metrics = Gate(), NotedMetrics()
-    gate.full = True
-    async with running(
-        adapter(tmp_path, broker.port, button(), turnstile(), metrics=metrics), gate
-    ):
-        await send(broker, f"{GATE}/event", *(passed(f"{n}") for n in range(100)))
-        await send(broker, f"{BUTTON}/event", press("still"))
-        await until(lambda: gate.presses)
-        await until(lambda: metrics.drops["journal"] >= 100)
-    again = Gate()
-    async with running(adapter(tmp_path, broker.port, button(), turnstile()), again):
-        await send(broker, f"{GATE}/event", passed("after"))
-        await until(lambda: again.events)
-    assert [one.native_id for one in again.events] == ["after"], "dropped ones are acknowledged"
-
-
-async def test_panic_devices_may_have_a_broker_of_their_own(
-    tmp_path: Path, broker: Mosquitto
-) -> None:
-    async with Mosquitto(tmp_path / "alarm-broker") as alarm:
-        gate = Gate()
-        own = Broker(host="127.0.0.1", port=alarm.port)
-        mqtt = adapter(tmp_path, broker.port, button(), turnstile(), alarm_broker=own)
-        async with running(mqtt, gate):
-            await send(alarm, f"{BUTTON}/event", press("right"))
-            await send(broker, f"{BUTTON}/event", press("wrong broker, and heard"))
-            await send(broker, f"{GATE}/event", passed("pass"))
-            await until(lambda: len(gate.events) == 3)
-            broker.kill()
-            await until(lambda: not mqtt.brokers()["telemetry"])
-            await send(alarm, f"{BUTTON}/event", press("alone"))
-            await until(lambda: len(gate.presses) == 3)
-
-
-async def test_one_broker_brings_each_press_once(tmp_path: Path, broker: Mosquitto) -> None:
-    gate = Gate()
-    async with running(adapter(tmp_path, broker.port, button(), turnstile()), gate):
-        await send(broker, f"{BUTTON}/event", *(press(f"{n}") for n in range(20)))
-        await send(broker, f"{GATE}/event", passed("last"))
-        await until(lambda: len(gate.events) == 21)
-    assert len(gate.presses) == 20
 
 
 # --- what devices send ----------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from adapters.mqtt import session as session_module
 from tests.mqtt.neighbours import Gate, adapter, button, running, turnstile
 from tests.peers import free_port, until
 from tests.rig import Publisher, passed, press
@@ -55,9 +54,8 @@ async def amqtt(folder: Path) -> AsyncIterator[int]:
 
 
 async def test_the_demo_broker_is_spoken_to_in_its_version(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(session_module, "FIRST_PAUSE_S", 0.05)
     async with amqtt(tmp_path) as port:
         gate, again = Gate(), Gate()
         with caplog.at_level(logging.INFO, "adapters"):

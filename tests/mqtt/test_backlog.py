@@ -5,14 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 import pytest
 
 from adapters.mqtt import backlog
-from adapters.mqtt.backlog import BATCH, LONGEST_WAIT_S, MOST_WAITING, PAUSE_S, Backlog
-from gateway.model import Event, EventType
+from adapters.mqtt.backlog import (
+    BATCH,
+    LONGEST_WAIT_S,
+    MOST_WAITING,
+    PATIENCE_S,
+    PAUSE_S,
+    STALLED_S,
+    Backlog,
+)
+from adapters.mqtt.message import acknowledge
+from gateway.model import Event, EventType, Observation
 from tests.mqtt.neighbours import NOW, Acks, Gate, NotedMetrics, message
 from tests.simulated_clock import SimulatedClock, settled
 
@@ -30,7 +39,7 @@ class Rig:
     def __init__(self) -> None:
         self.clock = SimulatedClock()
         self.metrics = NotedMetrics()
-        self.backlog = Backlog(self.clock, self.metrics)
+        self.backlog = Backlog(self.clock, self.metrics, acknowledge)
         self.gate = Gate()
         self.acks = Acks()
         self._count = 0
@@ -110,6 +119,58 @@ async def test_while_a_commit_hangs_nothing_waits_long(rig: Rig) -> None:
     await settled()
     assert rig.acks.packet_ids == list(range(1, 26))
     assert rig.metrics.drops == {"overflow": 20}
+
+
+async def test_a_journal_that_is_catching_up_is_waited_for(rig: Rig) -> None:
+    rig.gate.telemetry_open.clear()
+    rig.put(BATCH)
+    await settled()
+    rig.put(MOST_WAITING)
+    waiting = asyncio.create_task(rig.backlog.room(BATCH), name="room")
+    await rig.clock.advance(STALLED_S / 2)
+    assert not waiting.done()
+    rig.gate.telemetry_open.set()
+    await settled()
+    assert waiting.done()
+    assert not rig.metrics.drops
+
+
+async def test_a_journal_that_is_stuck_is_not(rig: Rig) -> None:
+    rig.gate.telemetry_open.clear()
+    rig.put(BATCH)
+    await settled()
+    rig.put(MOST_WAITING)
+    waiting = asyncio.create_task(rig.backlog.room(BATCH), name="room")
+    await rig.clock.advance(STALLED_S)
+    rig.backlog.expire()
+    await settled()
+    assert waiting.done()
+    rig.put(1)
+    assert rig.metrics.drops == {"overflow": 1}
+
+
+async def test_patience_has_an_end() -> None:
+    """A gateway that is sent more than it can commit, for good, drops and counts it itself."""
+    rig = Rig()
+
+    async def slow(observations: Sequence[Observation]) -> None:
+        await rig.clock.sleep(1.0)
+
+    async def fill() -> None:
+        while True:
+            await rig.backlog.room(100)
+            rig.put(100)
+            await rig.clock.sleep(0.01)
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(rig.backlog.run(slow)), tasks.create_task(fill())]
+        await rig.clock.advance(PATIENCE_S)
+        assert not rig.metrics.drops
+        rig.backlog.expire()
+        await rig.clock.advance(5.0)
+        assert rig.metrics.drops["overflow"] > 0
+        for task in running:
+            task.cancel()
 
 
 async def test_what_the_journal_refuses_is_dropped_without_haste(rig: Rig) -> None:

@@ -1,92 +1,22 @@
-"""The session: connected for ever, its identity never guessed, its filters held."""
+"""The session on a real broker: always connected, its identity never guessed, its filters held."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import socket
-from collections.abc import AsyncIterator
+import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from adapters.mqtt import durable
 from adapters.mqtt import session as session_module
-from adapters.mqtt.connection import Broker, Login
-from adapters.mqtt.message import Message, acknowledge
-from adapters.mqtt.session import Session
-from gateway.clock import SystemClock
-from tests.mqtt import scripted_broker as script
-from tests.mqtt.neighbours import NotedMetrics
-from tests.mqtt.scripted_broker import ScriptedBroker
+from adapters.mqtt.message import acknowledge
+from tests.mqtt.session_rig import TOPIC, Rig, publish, state_of
 from tests.peers import until
 from tests.rig import ALARM_CONF, Mosquitto, Publisher
 
-TOPIC = "kuzet/school-1/button-1/event"
 VOLATILE_CONF = ALARM_CONF.replace("persistence true", "persistence false")
 """A broker that forgets everything when it stops."""
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reconnects at once: a test has no time for politeness."""
-    monkeypatch.setattr(session_module, "FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr(session_module, "LONGEST_PAUSE_S", 0.1)
-
-
-class Rig:
-    """A session on `port`, and what came of it."""
-
-    def __init__(self, folder: Path, port: int, *filters: str, **more: Any) -> None:
-        self.metrics = NotedMetrics()
-        self.session = Session(
-            label="alarm",
-            broker=Broker(host="127.0.0.1", port=port, tls=False),
-            tls=more.pop("tls", None),
-            login=Login(client_id="kuzet-alarm", receive_maximum=1000),
-            folder=folder,
-            clock=SystemClock(),
-            metrics=self.metrics,
-        )
-        self.session.want([(one, "button-1") for one in filters or ("kuzet/#",)])
-        self.messages: list[Message] = []
-        self.hold = False
-
-    @contextlib.asynccontextmanager
-    async def running(self, *, listening: bool = True) -> AsyncIterator[None]:
-        tasks = [
-            asyncio.create_task(self.session.run(), name="session"),
-            asyncio.create_task(self._listen(), name="listener"),
-        ]
-        try:
-            if listening:
-                await until(lambda: self.session.listening_since is not None)
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _listen(self) -> None:
-        while True:
-            messages = await self.session.inbox.take(100)
-            self.messages += messages
-            if not self.hold:
-                acknowledge(messages)
-
-    def payloads(self) -> list[bytes]:
-        return [one.payload for one in self.messages]
-
-
-async def publish(broker: Mosquitto, *payloads: bytes, retain: bool = False) -> None:
-    async with Publisher(broker.port, "button") as publisher:
-        for number, payload in enumerate(payloads):
-            await publisher.send(TOPIC, payload, f"{number}", retain=retain)
-        await publisher.settled()
-
-
-# --- on a real broker -----------------------------------------------------------------------------
 
 
 async def test_a_message_arrives_with_all_its_facts(tmp_path: Path) -> None:
@@ -257,22 +187,18 @@ async def test_only_changed_filters_are_sent(tmp_path: Path) -> None:
         rig = Rig(tmp_path, broker.port, "a/1", "a/2")
         async with rig.running(), Publisher(broker.port, "p") as publisher:
             rig.session.want([("a/2", "two"), ("a/3", "three")])
-            await until(lambda: b"a/3" in _state(tmp_path))
+            await until(lambda: b"a/3" in state_of(tmp_path))
             for number in (1, 2, 3):
                 await publisher.send(f"a/{number}", b"%d" % number, f"{number}")
             await until(lambda: len(rig.messages) == 2)
         assert rig.payloads() == [b"2", b"3"]
         again = Rig(tmp_path, broker.port, "a/3")
         async with again.running(), Publisher(broker.port, "p") as publisher:
-            await until(lambda: b"a/2" not in _state(tmp_path))
+            await until(lambda: b"a/2" not in state_of(tmp_path))
             await publisher.send("a/2", b"2", "2")
             await publisher.send("a/3", b"3", "3")
             await until(lambda: again.messages)
         assert again.payloads() == [b"3"], "over a restart too"
-
-
-def _state(folder: Path) -> bytes:
-    return (folder / "mqtt-kuzet-alarm.json").read_bytes()
 
 
 async def test_thousands_of_filters_are_held(tmp_path: Path) -> None:
@@ -292,158 +218,25 @@ async def test_it_leaves_with_a_disconnect(tmp_path: Path) -> None:
         await until(lambda: "Client kuzet-alarm disconnected" in log())
 
 
-# --- on a broker that does as it is told ----------------------------------------------------------
-
-
-async def test_a_broker_that_refuses_version_5_is_spoken_to_in_3(tmp_path: Path) -> None:
-    def only_3(packet: bytes) -> bytes | None:
-        return b"\x20\x02\x00\x01" if packet[8] == 5 else b"\x20\x02\x00\x00"
-
-    def grant(packet: bytes) -> bytes:
-        return b"\x90\x03" + packet[2:4] + b"\x01"
-
-    async with ScriptedBroker(probe=only_3, connect=only_3, subscribe=grant) as broker:
-        rig = Rig(tmp_path, broker.port)
-        async with rig.running():
-            broker.send(b"\x32\x0a\x00\x01t\x00\x07press")
-            await until(lambda: rig.messages)
-    assert broker.logins == 1, "the session is never put at risk by asking"
-    assert rig.payloads() == [b"press"]
-    assert b"\x40\x02\x00\x07" in broker.received
-
-
-async def test_a_broker_that_hangs_up_on_version_5_is_spoken_to_in_3(tmp_path: Path) -> None:
-    def only_3(packet: bytes) -> bytes | None:
-        return None if packet[8] == 5 else b"\x20\x02\x00\x00"
-
-    def grant(packet: bytes) -> bytes:
-        return b"\x90\x03" + packet[2:4] + b"\x01"
-
-    async with ScriptedBroker(probe=only_3, connect=only_3, subscribe=grant) as broker:
-        rig = Rig(tmp_path, broker.port)
-        async with rig.running():
-            assert broker.logins == 1
-
-
-@pytest.mark.parametrize("code", [0x87, 0x80, 0x00])
-async def test_a_filter_that_is_not_granted_is_told_with_its_device(
-    tmp_path: Path, code: int, caplog: pytest.LogCaptureFixture
+async def test_a_disk_that_hangs_does_not_silence_presses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(packet: bytes) -> bytes:
-        return script.grant(packet, code)
+    monkeypatch.setattr(session_module, "DISK_TIMEOUT_S", 0.1)
+    mended = threading.Event()
 
-    async with ScriptedBroker(subscribe=refuse) as broker:
-        rig = Rig(tmp_path, broker.port, "kuzet/s/b/#")
-        with caplog.at_level(logging.ERROR):
+    def hang(_path: Path, _content: bytes) -> None:
+        mended.wait(30)
+
+    monkeypatch.setattr(durable, "write", hang)
+    async with Mosquitto(tmp_path / "broker") as broker:
+        rig = Rig(tmp_path, broker.port)
+        try:
             async with rig.running():
-                pass
-    assert rig.metrics.errors["mqtt", "subscription_refused"] == 1
-    assert "filter=kuzet/s/b/# device=button-1" in caplog.text
-    assert b"kuzet/s/b" not in _state(tmp_path), "it is tried again with the next connection"
-
-
-async def test_a_refused_login_leaves_the_session_what_it_was(tmp_path: Path) -> None:
-    def present(_packet: bytes) -> bytes:
-        return script.CONNACK_PRESENT
-
-    async with ScriptedBroker() as broker:
-        rig = Rig(tmp_path, broker.port)
-        async with rig.running():
-            pass
-        known = _state(tmp_path)
-        broker._answers["connect"] = lambda _: b"\x20\x03\x00\x88\x00"  # server unavailable
-        async with rig.running(listening=False):
-            await until(lambda: broker.logins >= 3)
-        broker._answers["connect"] = present
-        async with rig.running():
-            pass
-        assert _session(known) == _session(_state(tmp_path))
-
-
-def _session(state: bytes) -> bytes:
-    return state.partition(b'"session":"')[2][:32]
-
-
-async def test_a_login_without_an_answer_leaves_the_session_in_doubt(tmp_path: Path) -> None:
-    async with ScriptedBroker() as broker:
-        rig = Rig(tmp_path, broker.port)
-        async with rig.running():
-            pass
-        known = _state(tmp_path)
-        broker._answers["connect"] = lambda _: None
-        async with rig.running(listening=False):
-            await until(lambda: broker.logins >= 2)
-        assert not (tmp_path / "mqtt-kuzet-alarm.json").exists()
-        broker._answers["connect"] = lambda _: script.CONNACK_PRESENT
-        before = len(broker.packets(script.SUBSCRIBE))
-        async with rig.running():
-            pass
-        assert _session(known) != _session(_state(tmp_path))
-        assert len(broker.packets(script.SUBSCRIBE)) > before, "a new session would be deaf"
-
-
-async def test_nothing_is_received_before_the_session_is_known(tmp_path: Path) -> None:
-    publish = b"\x32\x0b\x00\x01t\x00\x07\x00press"
-
-    async with ScriptedBroker(connect=lambda _: script.CONNACK_NEW + publish) as broker:
-        rig = Rig(tmp_path, broker.port)
-        async with rig.running():
-            await until(lambda: rig.messages)
-    [message] = rig.messages
-    assert message.session.encode() == _session(_state(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        (b"\x32\x02\x00\x09", "the broker sent a PUBLISH"),
-        (b"\xe0\x02\x8e\x00", "Session taken over"),
-        (b"\xf0\x00", ""),
-    ],
-)
-async def test_a_broker_that_errs_or_ends_it_is_left_and_tried_again(
-    tmp_path: Path, content: bytes, why: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with ScriptedBroker() as broker:
-        rig = Rig(tmp_path, broker.port)
-        with caplog.at_level(logging.INFO):
-            async with rig.running():
-                broker.send(content)
-                await until(lambda: broker.logins == 2)
-    assert why in next(one for one in caplog.messages if "not connected" in one)
-
-
-async def test_a_broken_connection_is_logged_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with ScriptedBroker(connect=lambda _: None, probe=lambda _: None) as broker:
-        rig = Rig(tmp_path, broker.port)
-        with caplog.at_level(logging.INFO):
-            async with rig.running(listening=False):
-                await until(lambda: broker.logins > 3)
-    assert len([one for one in caplog.messages if "not connected" in one]) == 1
-
-
-async def test_a_black_hole_does_not_stop_the_loop_nor_the_leaving(tmp_path: Path) -> None:
-    with socket.socket() as hole, contextlib.ExitStack() as fillers:
-        hole.bind(("127.0.0.1", 0))
-        hole.listen(0)
-        for _ in range(4):  # until its backlog is full, and SYNs are dropped
-            filler = fillers.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(hole.getsockname())
-        rig = Rig(tmp_path, hole.getsockname()[1])
-        async with asyncio.timeout(3), rig.running(listening=False):
-            for _ in range(100):
-                await asyncio.sleep(0)
-
-
-async def test_a_silent_broker_does_not_stop_the_leaving(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        rig = Rig(tmp_path, silent.getsockname()[1])
-        async with asyncio.timeout(3), rig.running(listening=False):
-            accepted, _ = await asyncio.to_thread(silent.accept)
-            accepted.close()
+                await publish(broker, b"press")
+                await until(lambda: rig.messages)
+        finally:
+            mended.set()
+    assert rig.metrics.errors["mqtt", "state_not_kept"] > 0
 
 
 async def test_a_disk_that_cannot_be_written_does_not_silence_presses(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from adapters.mqtt.subscriptions import KNOWN_TOPICS, Subscriptions, covers, valid
+from adapters.mqtt.subscriptions import KNOWN_TOPICS, Match, Subscriptions, covers, valid
 from tests.mqtt.neighbours import button, turnstile
 
 LEVELS = st.lists(st.sampled_from(["a", "b", "+", ""]), min_size=1, max_size=4)
@@ -48,16 +48,18 @@ def test_a_filter_that_another_covers_is_left_out() -> None:
     assert [topic for topic, _ in plan.filters()] == ["kuzet/+/+/+"]
 
 
+def found(match: Match | None) -> tuple[list[str], bool]:
+    assert match is not None
+    return [one.device_id for route in match.routes for one in route.devices], match.elsewhere
+
+
 def test_a_topic_finds_its_device() -> None:
     plan = Subscriptions(
         [turnstile("gate-1"), turnstile("gate-2")], [button()], native_at_once=True
     )
     for _ in range(2):  # the second answer is a remembered one
-        routes = plan.match("kuzet/school-1/gate-2/event")
-        assert routes is not None
-        [route] = routes
-        assert [one.device_id for one in route.devices] == ["gate-2"]
-        assert plan.match("kuzet/school-1/button-1/event") == ()
+        assert found(plan.match("kuzet/school-1/gate-2/event")) == (["gate-2"], False)
+        assert found(plan.match("kuzet/school-1/button-1/event")) == (["button-1"], True)
         assert plan.match("kuzet/school-1/gate-3/event") is None
         assert plan.match("kuzet/school-2/gate-2/event") is None, "the device is at another site"
 

@@ -13,7 +13,6 @@ import pytest
 import uvloop
 
 from adapters.mqtt import Broker, MqttAdapter, MqttSettings
-from adapters.mqtt import session as session_module
 from gateway.clock import SystemClock
 from tests.mqtt.neighbours import KEY, Gate, NotedMetrics, button, inventory, running, turnstile
 from tests.peers import free_port, require, until
@@ -29,13 +28,6 @@ keyfile {folder}/server.key
 require_certificate true
 listener %PLAIN% 127.0.0.1
 """
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reconnects at once: a test has no time for politeness."""
-    monkeypatch.setattr(session_module, "FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr(session_module, "LONGEST_PAUSE_S", 0.1)
 
 
 def _openssl(folder: Path, *arguments: str) -> None:

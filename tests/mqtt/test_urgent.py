@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from adapters.mqtt.message import Message
+from adapters.mqtt.message import Message, acknowledge
 from adapters.mqtt.privacy import Pseudonyms
 from adapters.mqtt.standing import Standing
 from adapters.mqtt.urgent import MOST_UNDER_WAY, Urgent, urgent
@@ -20,7 +20,8 @@ def press(device_id: str = "button-1") -> Event:
 
 async def with_urgent(gate: Gate, test: Callable[[Urgent], Awaitable[None]]) -> None:
     async with asyncio.TaskGroup() as tasks:
-        await test(Urgent(gate, tasks, Standing(["button-1"], Pseudonyms(KEY))))
+        standing = Standing(["button-1"], Pseudonyms(KEY))
+        await test(Urgent(gate, tasks, standing, acknowledge))
         gate.open.set()
 
 
