@@ -88,6 +88,7 @@ class MqttAdapter:
         self._data_dir = data_dir
         self._levels_file = data_dir / f"levels-{name}.json"
         self._saving = threading.Lock()
+        self._keeping = asyncio.Lock()
         self._recalled = False
         self._ready = False
         self._one_broker = settings.alarm_broker in (None, settings.broker)
@@ -103,6 +104,7 @@ class MqttAdapter:
                 reader=Reader(self._subscriptions(label), self._standing, clock, metrics),
                 standing=self._standing,
                 twins=twins,
+                keep=self._keep_levels,
                 panic=session is alarm,
                 clock=clock,
                 metrics=metrics,
@@ -213,6 +215,11 @@ class MqttAdapter:
     async def _save_levels(self) -> NoReturn:
         while True:
             await self._clock.sleep(SAVE_S)
+            await self._keep_levels()
+
+    async def _keep_levels(self) -> None:
+        """Returns when all that changed so far is on disk, by whomever it is saved."""
+        async with self._keeping:
             if self._standing.changed:
                 await asyncio.to_thread(self._save, self._levels())
 
@@ -221,12 +228,16 @@ class MqttAdapter:
         return msgspec.json.encode(self._standing.memory())
 
     def _save(self, levels: bytes) -> None:
-        """Blocks. What cannot be saved is told again by the devices, as events of their own."""
+        """Blocks. What cannot be saved is told again by the devices, as events of their own; rather
+        no file than an old one, by which a press would be no news."""
         try:
             with self._saving:  # the last save may meet one that a thread is still at
                 durable.write(self._levels_file, levels)
         except OSError as error:
+            self._standing.changed = True
             log.warning("mqtt levels of devices are not saved: %s", error)
+            with contextlib.suppress(OSError):
+                self._levels_file.unlink(missing_ok=True)
 
 
 def _mqtt_devices(inventory: Inventory) -> dict[str, Device]:

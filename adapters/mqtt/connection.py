@@ -180,9 +180,12 @@ class Connection(asyncio.Protocol):
 
     async def subscribe(self, filters: Sequence[str]) -> Sequence[int]:
         """Subscribes with QoS 1; returns the broker's code for each: the QoS, or 128 and above for
-        a refusal. Retained messages of these filters are sent. Raises BrokerError."""
+        a refusal. Retained messages are sent for filters that the broker did not hold; one of MQTT
+        3.1.1 sends them for all. Raises BrokerError."""
         if self._five:
-            options = SubscribeOptions(qos=1)
+            options = SubscribeOptions(
+                qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
+            )
             _, mid = self._client.subscribe([(topic, options) for topic in filters])
         else:
             _, mid = self._client.subscribe([(topic, 1) for topic in filters])

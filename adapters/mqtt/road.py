@@ -7,7 +7,7 @@ task, nor connection. So the road of the panic devices stays free whatever happe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
 from adapters.mqtt.backlog import Backlog
@@ -35,25 +35,28 @@ class Road:
         reader: Reader,
         standing: Standing,
         twins: Twins,
+        keep: Callable[[], Awaitable[None]],
         panic: bool,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """`panic`: whether this is the road of the panic devices. The other one waits for the
-        journal when it is catching up, and looks after copies of what comes here."""
+        """`keep` makes durable what `standing` learnt. `panic`: whether this is the road of the
+        panic devices. The other one waits for the journal when it is catching up, and looks after
+        copies of what comes here."""
         self.session = session
         self.reader = reader
         self._acknowledge = twins.done if panic else acknowledge
         self.backlog = Backlog(clock, metrics, self._acknowledge)
         self._standing = standing
         self._twins = twins
+        self._keep = keep
         self._panic = panic
         self._clock = clock
 
     async def run(self, emit: Emit, name: str) -> None:
         """Runs until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            presses = Urgent(emit, tasks, self._standing, self._acknowledge)
+            presses = Urgent(emit, tasks, self._standing, self._keep, self._acknowledge)
             tasks.create_task(self.session.run(), name=f"{name} session")
             tasks.create_task(self.backlog.run(emit), name=f"{name} backlog")
             tasks.create_task(self._sweep(presses), name=f"{name} sweep")

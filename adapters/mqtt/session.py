@@ -276,9 +276,12 @@ class Session:
                 connection.rebuilding = False
 
     async def _subscribe(self, connection: Connection) -> NoReturn:
-        """Holds exactly the wanted filters: sends what the broker lacks or has too much of, now and
-        whenever the wish changes. What it refused is tried again with the next connection."""
+        """Holds exactly the wanted filters, now and whenever the wish changes. With a new
+        connection all of them are sent, also those that the broker should hold: restored from an
+        older save, it has the session without its last filters, and a button would not be heard.
+        What it refused is tried again with the next connection."""
         refused: set[str] = set()
+        sent: set[str] = set()
         self._rebuilt_at = None
         while True:
             self._wanted_changed.clear()
@@ -287,7 +290,9 @@ class Session:
             wanted = self._wanted
             for chunk in _chunks(held - wanted.keys()):
                 await connection.unsubscribe(chunk)
-            for chunk in _chunks(wanted.keys() - held - refused):
+            sent &= wanted.keys()
+            for chunk in _chunks(wanted.keys() - sent):
+                sent.update(chunk)
                 codes = await connection.subscribe(chunk)
                 for topic, code in zip(chunk, codes, strict=False):
                     if code != GRANTED:

@@ -25,21 +25,21 @@ REPORT_EVERY_S = 60.0
 """A device that only sends events is reported as seen so often, not with each of 1,500 passes a
 second."""
 
-_EDGES: Mapping[Level, tuple[EventType, EventType | None]] = {
-    Level.PANIC: (EventType.PANIC_PRESSED, None),
+_EDGES: Mapping[Level, tuple[EventType, EventType]] = {
+    Level.PANIC: (EventType.PANIC_PRESSED, EventType.PANIC_RELEASED),
     Level.TAMPER: (EventType.TAMPER_OPENED, EventType.TAMPER_CLOSED),
     Level.BATTERY_LOW: (EventType.BATTERY_LOW, EventType.BATTERY_OK),
     Level.MAINS_LOST: (EventType.MAINS_LOST, EventType.MAINS_RESTORED),
     Level.DOOR_OPEN: (EventType.DOOR_OPENED, EventType.DOOR_CLOSED),
 }
-"""What the beginning and the end of a level are. A panic ends by an operator's clear alone."""
+"""What the beginning and the end of a level are. An alarm of panic ends by an operator's clear
+alone."""
 
 _LASTING: Mapping[EventType, tuple[Level, bool]] = {
     type_: (level, active)
     for level, (begins, ends) in _EDGES.items()
     if level is not Level.PANIC
     for type_, active in ((begins, True), (ends, False))
-    if type_ is not None
 }
 """Events that begin or end something; all others are momentary."""
 
@@ -133,7 +133,7 @@ class Standing:
         observations: list[Observation] = [
             Event(
                 device_id=said.device_id,
-                type=type_,
+                type=_EDGES[level][0 if active else 1],
                 received_at=heard.received_at,
                 occurred_at=said.occurred_at,
                 active=None if level is Level.PANIC else active,
@@ -142,7 +142,6 @@ class Standing:
             )
             for level, active in levels.items()
             if self._set(one, level, active)
-            and (type_ := _EDGES[level][0 if active else 1]) is not None
         ]
         one.details.update(said.details)
         while len(one.details) > MAX_DETAILS:

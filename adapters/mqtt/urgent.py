@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from adapters.mqtt.message import Acknowledge, Message
 from adapters.mqtt.standing import Standing
@@ -42,9 +42,17 @@ class Urgent:
     that hangs holds up no other press."""
 
     def __init__(
-        self, emit: Emit, tasks: asyncio.TaskGroup, standing: Standing, acknowledge: Acknowledge
+        self,
+        emit: Emit,
+        tasks: asyncio.TaskGroup,
+        standing: Standing,
+        keep: Callable[[], Awaitable[None]],
+        acknowledge: Acknowledge,
     ) -> None:
+        """`keep` makes durable what `standing` learnt: were a button's `sos: false` acknowledged
+        and then forgotten, its next `sos: true` would be no news."""
         self._emit = emit
+        self._keep = keep
         self._acknowledge = acknowledge
         self._tasks = tasks
         self._standing = standing
@@ -75,12 +83,13 @@ class Urgent:
 
     async def _deliver(self, delivery: _Delivery, observations: Sequence[Observation]) -> None:
         await self._emit(observations)
+        for observation in observations:
+            if isinstance(observation, Event):
+                self._standing.committed(observation)
+        await self._keep()
         message = delivery.message
         self._under_way.discard(delivery)
         if self._by_packet.get((message.session, message.packet_id)) is delivery:
             del self._by_packet[message.session, message.packet_id]
         self._room.set()
-        for observation in observations:
-            if isinstance(observation, Event):
-                self._standing.committed(observation)
         self._acknowledge((message,))

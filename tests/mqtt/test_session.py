@@ -83,7 +83,9 @@ async def test_more_than_twenty_messages_are_under_way_at_once(tmp_path: Path) -
         assert rig.payloads() == [b"%d" % number for number in range(500)]
 
 
-async def test_a_session_that_the_broker_kept_is_not_subscribed_again(tmp_path: Path) -> None:
+async def test_a_session_that_the_broker_kept_brings_no_retained_message_again(
+    tmp_path: Path,
+) -> None:
     async with Mosquitto(tmp_path / "broker") as broker:
         await publish(broker, b"retained", retain=True)
         rig = Rig(tmp_path, broker.port)
@@ -96,7 +98,7 @@ async def test_a_session_that_the_broker_kept_is_not_subscribed_again(tmp_path: 
         async with again.running():
             await publish(broker, b"live")
             await until(lambda: again.messages)
-        assert again.payloads() == [b"live"], "a second SUBSCRIBE would bring the retained one"
+        assert again.payloads() == [b"live"], "it holds the subscription already"
         assert again.messages[0].session == message.session
 
 
@@ -250,3 +252,24 @@ async def test_a_disk_that_cannot_be_written_does_not_silence_presses(
             await publish(broker, b"press")
             await until(lambda: rig.messages)
     assert rig.metrics.errors["mqtt", "state_not_kept"] > 0
+
+
+async def test_a_broker_restored_from_an_older_save_is_told_every_filter(tmp_path: Path) -> None:
+    """It has the session, and not the filters that came after the save."""
+    store = tmp_path / "broker" / "mosquitto.db"
+    async with Mosquitto(tmp_path / "broker") as broker:
+        async with Rig(tmp_path, broker.port, "old/#").running():
+            pass
+        broker.stop()
+        older = store.read_bytes()
+        await broker.start()
+        rig = Rig(tmp_path, broker.port, "old/#", "kuzet/#")
+        async with rig.running():
+            broker.kill()
+            store.write_bytes(older)
+            await until(lambda: rig.session.listening_since is None)
+            await broker.start()
+            await until(lambda: rig.session.listening_since is not None)
+            await publish(broker, b"pressed")
+            await until(lambda: rig.messages)
+    assert rig.payloads() == [b"pressed"]

@@ -111,7 +111,8 @@ def test_a_lasting_sos_is_one_press_once_it_is_committed(standing: Standing) -> 
     assert (first.type, again.type) == (EventType.PANIC_PRESSED,) * 2, "not committed: it counts"
     standing.committed(first)
     assert press(standing) == []
-    assert events(standing.read(reading(levels={Level.PANIC: False}), heard())) == []
+    released = events(standing.read(reading(levels={Level.PANIC: False}), heard()))
+    assert released == [("panic.released", None)]
     assert len(press(standing)) == 1
 
 

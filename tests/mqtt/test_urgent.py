@@ -18,10 +18,14 @@ def press(device_id: str = "button-1") -> Event:
     return Event(device_id=device_id, type=EventType.PANIC_PRESSED, received_at=NOW)
 
 
+async def nothing_to_keep() -> None:
+    """No level of the button changed."""
+
+
 async def with_urgent(gate: Gate, test: Callable[[Urgent], Awaitable[None]]) -> None:
     async with asyncio.TaskGroup() as tasks:
         standing = Standing(["button-1"], Pseudonyms(KEY))
-        await test(Urgent(gate, tasks, standing, acknowledge))
+        await test(Urgent(gate, tasks, standing, nothing_to_keep, acknowledge))
         gate.open.set()
 
 
