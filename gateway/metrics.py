@@ -60,7 +60,8 @@ class PrometheusMetrics:
     """Implements `ports.Metrics`; `exposition` is what `/metrics` answers."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, and nobody asks for it
+        # A second series for each counter, that nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self._registry = registry
         self._sources: Sources | None = None

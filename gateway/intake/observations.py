@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 REMEMBERED_WIRES = timedelta(hours=1)
 """Telemetry without an id of its own is recognised as redelivered for so long over a restart."""
+FINDING = "device.finding"
 STRANGERS_LOGGED = 1_000
 
 SEVERITY = {
@@ -125,7 +126,8 @@ class Intake:
         if isinstance(body, Event) and body.type in PRESSES:
             self._presses.learn(body)
         elif isinstance(body, Event | Finding) and body.wire is not None:
-            self._wires.learn(body.wire, body.record_id, body.received_at)
+            what = body.type if isinstance(body, Event) else FINDING
+            self._wires.learn(body.wire, what, body.record_id, body.received_at)
 
     def apply(self, inventory: Inventory) -> None:
         """A changed inventory: known from now on."""
@@ -213,7 +215,7 @@ class Intake:
 
     def _take_finding(self, finding: Finding, device: Device) -> list[asyncio.Task[Any]]:
         wire = finding.wire
-        known = self._wires.redelivered(wire) if wire is not None else None
+        known = self._wires.redelivered(wire, FINDING) if wire is not None else None
         if known is not None:
             first = self._road.under_way(known)
             return [] if first is None else [first]
@@ -225,12 +227,12 @@ class Intake:
             wire.digest if wire is not None else "",
         )
         if wire is not None:
-            self._wires.learn(wire, record_id, finding.received_at)
+            self._wires.learn(wire, FINDING, record_id, finding.received_at)
         record = Record(
             record_id=record_id,
             lane=Lane.ALARM,
             retention=Retention.ALARM,
-            type="device.finding",
+            type=FINDING,
             recorded_at=self._clock.now(),
             body=replace(finding, record_id=record_id, site_id=device.site_id),
         )
@@ -277,7 +279,7 @@ class Intake:
             wire = None  # the device's own id is proof enough, and half the size
         else:
             wire = event.wire
-            if wire is not None and self._wires.redelivered(wire) is not None:
+            if wire is not None and self._wires.redelivered(wire, event.type) is not None:
                 return None
             record_id = hashed(
                 "event",
@@ -288,7 +290,7 @@ class Intake:
                 f"{wire.session} {wire.packet_id}" if wire is not None else "",
             )
             if wire is not None and not wire.retained:
-                self._wires.learn(wire, record_id, event.received_at)
+                self._wires.learn(wire, event.type, record_id, event.received_at)
         return Record(
             record_id=record_id,
             lane=lane,

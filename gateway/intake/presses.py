@@ -95,36 +95,38 @@ class _Packet(Struct, frozen=True, kw_only=True):
 
 
 class WireLedger:
-    """Which committed record each packet identifier of a session on the broker stood for last."""
+    """Which committed record each packet identifier of a session on the broker stood for last.
+
+    One message may tell several things: `what` is the type of this one.
+    """
 
     def __init__(self) -> None:
-        self._sessions: OrderedDict[str, OrderedDict[int, _Packet]] = OrderedDict()
+        self._sessions: OrderedDict[str, OrderedDict[tuple[int, str], _Packet]] = OrderedDict()
 
-    def redelivered(self, wire: Wire) -> str | None:
+    def redelivered(self, wire: Wire, what: str) -> str | None:
         """The record id of which this message is the redelivery: DUP is set, and packet id and
         bytes are those of a committed record of the same session. None: no proof."""
         if not wire.dup:
             return None
         packets = self._sessions.get(wire.session)
-        if packets is None or wire.packet_id not in packets:
+        packet = None if packets is None else packets.get((wire.packet_id, what))
+        if packet is None:
             return None
-        packet = packets[wire.packet_id]
         return packet.record_id if packet.digest == wire.digest else None
 
-    def learn(self, wire: Wire, record_id: str, received_at: datetime) -> None:
+    def learn(self, wire: Wire, what: str, record_id: str, received_at: datetime) -> None:
         """This packet identifier stands for `record_id` now; what it stood for before is over.
         At start the lanes are read one after the other: the later message counts."""
         packets = self._sessions.setdefault(wire.session, OrderedDict())
         self._sessions.move_to_end(wire.session)
         while len(self._sessions) > SESSIONS_KEPT:
             self._sessions.popitem(last=False)
-        before = packets.get(wire.packet_id)
+        place = (wire.packet_id, what)
+        before = packets.get(place)
         if before is not None and before.received_at > received_at:
             return
-        packets[wire.packet_id] = _Packet(
-            digest=wire.digest, record_id=record_id, received_at=received_at
-        )
-        packets.move_to_end(wire.packet_id)
+        packets[place] = _Packet(digest=wire.digest, record_id=record_id, received_at=received_at)
+        packets.move_to_end(place)
         while len(packets) > WIRES_PER_SESSION:
             packets.popitem(last=False)
 
@@ -195,7 +197,7 @@ class PressLedger:
 
     def _known(self, event: Event) -> str | None:
         if event.wire is not None and not event.wire.retained:
-            record_id = self._wires.redelivered(event.wire)
+            record_id = self._wires.redelivered(event.wire, EventType.PANIC_PRESSED)
             if record_id is not None:
                 return record_id
         if event.native_id is None or event.occurred_at is None:
@@ -283,7 +285,9 @@ class PressLedger:
         while len(self._generations) > WIRES_PER_SESSION:
             self._generations.popitem(last=False)
         if event.wire is not None and not event.wire.retained:
-            self._wires.learn(event.wire, event.record_id, event.received_at)
+            self._wires.learn(
+                event.wire, EventType.PANIC_PRESSED, event.record_id, event.received_at
+            )
         if event.native_id is None:
             return
         ids = self._ids.setdefault(event.device_id, OrderedDict())
