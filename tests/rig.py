@@ -36,6 +36,7 @@ persistence_location {folder}/
 autosave_on_changes true
 autosave_interval 1
 max_queued_messages 0
+set_tcp_nodelay true
 listener {port} 127.0.0.1
 """
 """What `config/mosquitto/alarm.conf` asks for, on a free port: every change is saved."""
@@ -47,6 +48,7 @@ persistence true
 persistence_location {folder}/
 autosave_interval 60
 max_queued_messages 0
+set_tcp_nodelay true
 max_inflight_messages 0
 listener {port} 127.0.0.1
 """
