@@ -40,17 +40,17 @@ DEFAULT = Path("gateway.toml")
 @app.command()
 def run(config: Settings = DEFAULT) -> None:
     """Run the gateway."""
-    from gateway import app as composition
+    from gateway import process
 
-    composition.run_gateway(config)
+    process.run_gateway(config)
 
 
 @app.command()
 def check(config: Settings = DEFAULT) -> None:
     """Validate settings and inventory: every error as file:line: column: message."""
-    from gateway import app as composition
+    from gateway import process
 
-    problems = composition.check(config)
+    problems = process.check(config)
     for problem in problems:
         typer.echo(str(problem), err=True)
     if problems:
@@ -73,13 +73,13 @@ def user_add(
     config: Settings = DEFAULT,
 ) -> None:
     """Add a console account; the password is asked for (or read from a pipe)."""
-    from gateway import app as composition
+    from gateway import process
 
     if sys.stdin.isatty():
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\n")
-    composition.add_user(config, name, role, password)
+    process.add_user(config, name, role, password)
     typer.echo(f"{name} may sign in as {role}")
 
 

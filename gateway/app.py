@@ -1,35 +1,29 @@
 """The composition root: builds every room from the settings, runs them, ends them in order.
 
-The only place that knows all rooms, and the only one that imports adapters.
+The only place that knows all rooms; with `rooms.py`, which tells each its settings, the only one that
+imports adapters.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from adapters import ADAPTERS, Surroundings
-from adapters.mqtt.adapter import MqttAdapter, MqttSettings
-from adapters.mqtt.connection import Broker
-from adapters.watch import CameraSettings
-from gateway import check as checking
+from adapters.mqtt.adapter import MqttAdapter
+from gateway import rooms
 from gateway.alarms.engine import AlarmEngine
 from gateway.clock import SystemClock
-from gateway.config import Config, OpscenterSink, load_config
-from gateway.console.context import ApiToken, Check, ConsoleSettings, Listen, Readiness
+from gateway.config import Config, load_config
+from gateway.console.context import Check, Readiness
 from gateway.console.server import Console
-from gateway.console.users import Role, UserStore
-from gateway.errors import ConfigError, KuzetError, Problem
-from gateway.files.secret import pseudonym_key
+from gateway.console.users import UserStore
 from gateway.fleet import Fleet
 from gateway.forward import Fallback, Forwarder, ForwardSettings
-from gateway.forward.opscenter import OpsCenterSettings, OpsCenterSink
+from gateway.forward.opscenter import OpsCenterSink
 from gateway.forward.selection import Kind
 from gateway.intake.commit import AlarmRoad
 from gateway.intake.desk import Desk
@@ -38,7 +32,7 @@ from gateway.intake.presses import PressLedger, WireLedger
 from gateway.inventory import diff, inventory_files, load_inventory
 from gateway.journal import SqliteJournal
 from gateway.metrics import PrometheusMetrics, SiteStatus, Sources
-from gateway.model import AdapterName, Condition, EventType, Inventory, Lane, Record, Retention
+from gateway.model import AdapterName, Condition, EventType, Inventory, Lane, Record
 from gateway.ports import Adapter, Backlog, InventoryChange
 from gateway.reload import InventoryWatcher
 from gateway.supervisor import supervise
@@ -53,76 +47,7 @@ FORWARD_STOP_S = 3.2
 CONSOLE_STOP_S = 0.5
 """Together under the ten seconds in which SIGTERM has to be obeyed: the adapters let go of the
 wire, what is committed becomes alarms, alarms get one more try to leave."""
-STOP_LIMIT_S = 9.5
-"""Then the process ends whatever still hangs, such as a disk: what was acknowledged is synced, and
-whoever started the gateway would kill it half a second later."""
-
-USERS_FILE = "users.json"
 UPKEEP_S = 1.0
-
-
-def check(path: Path) -> Sequence[Problem]:
-    """Every mistake in the settings and the inventory at `path`."""
-    return checking.check(path)
-
-
-def add_user(path: Path, name: str, role: str, password: str) -> None:
-    """Adds a console account to the data folder of the settings at `path`."""
-    config = load_config(path)
-    try:
-        known = Role(role)
-    except ValueError:
-        raise KuzetError(f"role {role!r}: choose one of {', '.join(Role)}") from None
-    UserStore(_made(config.gateway.data_dir) / USERS_FILE).add(name, known, password)
-
-
-def _made(data_dir: Path) -> Path:
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise KuzetError(f"[gateway] data_dir: {data_dir}: {error.strerror}") from None
-    return data_dir
-
-
-def run_gateway(path: Path) -> None:
-    """Runs the gateway until SIGTERM or SIGINT. Raises ConfigError with what to mend first."""
-    import uvloop
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    problems = check(path)
-    if problems:
-        raise ConfigError(problems)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run_until_signalled(path))
-    except* KuzetError as several:
-        # What makes a start impossible is told in a line, however deep it was found.
-        raise _first(several) from None
-
-
-def _first(error: BaseException) -> BaseException:
-    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
-
-
-async def _run_until_signalled(path: Path) -> None:
-    gateway = Gateway(path)
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        gateway.stop()
-        limit = threading.Timer(STOP_LIMIT_S, _give_up)
-        limit.daemon = True
-        limit.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
-    await gateway.run()
-
-
-def _give_up() -> None:
-    log.error("not stopped after %g s: ended as it is, the journal is whole", STOP_LIMIT_S)
-    os._exit(1)
 
 
 class Gateway:
@@ -164,10 +89,18 @@ class Gateway:
 
     async def run(self) -> None:
         """Builds, runs and ends everything; raises what makes a start impossible."""
-        data_dir = _made(self._config.gateway.data_dir)
+        data_dir = rooms.made_data_dir(self._config)
         self._inventory = await asyncio.to_thread(self._watcher.start)
         async with AsyncExitStack() as stack:
-            journal = await stack.enter_async_context(self._build_journal(data_dir))
+            journal = await stack.enter_async_context(
+                SqliteJournal(
+                    data_dir,
+                    clock=self._clock,
+                    metrics=self._metrics,
+                    retention_days=rooms.retention_days(self._config),
+                    max_size_mb=self._config.journal.max_size_mb,
+                )
+            )
             self._build(journal, data_dir)
             await self._restore()
             async with asyncio.TaskGroup() as group:
@@ -175,22 +108,6 @@ class Gateway:
         log.info("stopped")
 
     # --- building ---------------------------------------------------------------------------------
-
-    def _build_journal(self, data_dir: Path) -> SqliteJournal:
-        kept = self._config.journal.retention_days
-        return SqliteJournal(
-            data_dir,
-            clock=self._clock,
-            metrics=self._metrics,
-            retention_days={
-                Retention.ACCESS: kept.access,
-                Retention.EVENT: kept.event,
-                Retention.HEALTH: kept.health,
-                Retention.ALARM: kept.alarm,
-                Retention.AUDIT: kept.alarm,
-            },
-            max_size_mb=self._config.journal.max_size_mb,
-        )
 
     def _build(self, journal: SqliteJournal, data_dir: Path) -> None:
         config, clock, metrics = self._config, self._clock, self._metrics
@@ -251,7 +168,11 @@ class Gateway:
         }
         return [
             Forwarder(
-                sink=self._build_sink(sink),
+                sink=OpsCenterSink(
+                    gateway=self._config.gateway.name,
+                    settings=rooms.opscenter(sink),
+                    clock=clock,
+                ),
                 alarms=consumers[sink.name][Lane.ALARM],
                 telemetry=consumers[sink.name][Lane.TELEMETRY],
                 settings=ForwardSettings(forward=kinds[sink.name], max_batch=sink.max_batch),
@@ -267,23 +188,11 @@ class Gateway:
             for sink in self._config.sinks
         ]
 
-    def _build_sink(self, sink: OpscenterSink) -> OpsCenterSink:
-        return OpsCenterSink(
-            gateway=self._config.gateway.name,
-            settings=OpsCenterSettings(
-                name=sink.name,
-                url=sink.url,
-                signing_keys=tuple(key.get_secret_value() for key in sink.signing_keys),
-                token=sink.token.get_secret_value() if sink.token else None,
-            ),
-            clock=self._clock,
-        )
-
     def _build_adapters(self, data_dir: Path) -> dict[AdapterName, Adapter]:
         surroundings = Surroundings(
             inventory=self._inventory,
-            cameras=CameraSettings(health_interval_s=self._config.cameras.health_interval_s),
-            mqtt=self._mqtt_settings(),
+            cameras=rooms.cameras(self._config),
+            mqtt=rooms.mqtt(self._config),
             clock=self._clock,
             metrics=self._metrics,
             data_dir=data_dir,
@@ -291,50 +200,16 @@ class Gateway:
         built = {name: build(surroundings) for name, build in ADAPTERS.items()}
         return {name: adapter for name, adapter in built.items() if adapter is not None}
 
-    def _mqtt_settings(self) -> MqttSettings | None:
-        mqtt = self._config.mqtt
-        if mqtt is None:
-            return None
-        return MqttSettings(
-            broker=Broker(host=mqtt.url.host, port=mqtt.url.port, tls=mqtt.url.tls),
-            alarm_broker=Broker(
-                host=mqtt.alarm_url.host, port=mqtt.alarm_url.port, tls=mqtt.alarm_url.tls
-            )
-            if mqtt.alarm_url
-            else None,
-            client_id=self._config.mqtt_client_id,
-            username=mqtt.username or "",
-            password=mqtt.password.get_secret_value() if mqtt.password else "",
-            ca_file=mqtt.ca_file,
-            cert_file=mqtt.cert_file,
-            key_file=mqtt.key_file,
-            pseudonym_key=pseudonym_key(self._config.gateway.pseudonym_key_file),
-        )
-
     def _build_console(self, data_dir: Path) -> Console:
-        gateway, console = self._config.gateway, self._config.console
-        monitoring = self._config.metrics.listen
         return Console(
-            settings=ConsoleSettings(
-                gateway=gateway.name,
-                listen=Listen(host=console.listen.host, port=console.listen.port),
-                locale=gateway.locale,
-                timezone=gateway.timezone.key,
-                cert_file=console.cert_file,
-                key_file=console.key_file,
-                tokens=tuple(
-                    ApiToken(role=Role(token.role), secret=token.token.get_secret_value())
-                    for token in console.tokens
-                ),
-                metrics=Listen(host=monitoring.host, port=monitoring.port) if monitoring else None,
-            ),
+            settings=rooms.console(self._config),
             fleet=self._fleet,
             alarms=self._alarms,
             sites=lambda: self._inventory.sites,
             commands=self._desk,
             health=self._readiness,
             exposition=self._metrics.exposition,
-            users=UserStore(data_dir / USERS_FILE),
+            users=UserStore(data_dir / rooms.USERS_FILE),
             clock=self._clock,
             in_test=lambda: self._presses.in_test(self._clock.now()),
         )

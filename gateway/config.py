@@ -168,9 +168,11 @@ class OpscenterSink(Section):
     signing_keys: SigningKeys = Field(validation_alias="signing_secret_file")
     token: OptionalSecret = Field(default=None, validation_alias="token_file")
     max_batch: int = Field(default=500, ge=1, le=10_000)
-    forward: Annotated[
-        tuple[Forwarded, ...], Field(strict=False), AfterValidator(_each_once)
-    ] = ("alarm", "event", "health")
+    forward: Annotated[tuple[Forwarded, ...], Field(strict=False), AfterValidator(_each_once)] = (
+        "alarm",
+        "event",
+        "health",
+    )
     fallback: str | None = None
 
 

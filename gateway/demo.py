@@ -16,8 +16,9 @@ from pathlib import Path
 
 import aiohttp
 
-from gateway.app import Gateway, add_user
+from gateway.app import Gateway
 from gateway.errors import KuzetError
+from gateway.process import add_user
 
 CHECKOUT = Path(__file__).parent.parent
 FOLDER = Path("var") / "demo"
