@@ -26,7 +26,6 @@ from gateway.clock import SystemClock
 from gateway.journal import SqliteJournal
 from gateway.model import (
     Alarm,
-    Condition,
     DeviceKind,
     Event,
     EventType,
@@ -36,8 +35,9 @@ from gateway.model import (
     Severity,
 )
 
-BUSY_TURN_S = 0.0003
-"""Work that the loop does in one go: some ten messages decoded and derived."""
+BUSY_TURN_S = 0.001
+"""Work that the loop does in one go: some thirty messages decoded and derived. Timers have no finer
+grain."""
 
 RECORDS = 60_000
 IN_FLIGHT = 16
@@ -251,6 +251,11 @@ def told(name: str, share: float, what: str) -> None:
     print(f"{name:12} loop busy {share:4.0%}: {what} ({memory:.0f} MB)", flush=True)
 
 
+def _loop_cost(share: float, cpu: float) -> str:
+    # Beside other work it is not the journal's alone.
+    return "" if share else f", {cpu:.1f} µs a record of the loop's time"
+
+
 def quantiles(took: list[float]) -> str:
     return (
         f"an alarm beside {BESIDE_RATE}/s p50 {took[len(took) // 2]:.2f} ms, "
@@ -262,8 +267,8 @@ async def measure_peer(folder: Path) -> None:
     async with Peer(folder / "peer.sqlite").open() as append:
         for share, total in ((0.0, RECORDS), (0.5, RECORDS // 20)):
             async with busy_loop(share):
-                rate, cpu = await flood(append, f"{share}", 200, total)
-            told("executemany", share, f"{rate:.0f} records/s, loop {cpu:.1f} µs a record")
+                rate, _ = await flood(append, f"{share}", 200, total)
+            told("executemany", share, f"{rate:.0f} records/s in batches of 200")
     async with (
         Peer(folder / "peer-telemetry.sqlite").open() as telemetry,
         Peer(folder / "peer-alarm.sqlite").open() as alarm,
@@ -280,13 +285,13 @@ async def measure_journal(folder: Path) -> None:
         retention_days={},
         max_size_mb=4096,
     ) as journal:
-        for share, batch in ((0.0, 100), (0.0, 500), (0.5, 100), (0.5, 500), (0.8, 200)):
+        for share, batch in ((0.0, 100), (0.0, 500), (0.5, 100), (0.5, 500), (0.8, 100)):
             async with busy_loop(share):
                 rate, cpu = await flood(journal.append, f"{share} {batch}", batch, RECORDS)
             told(
                 "journal",
                 share,
-                f"{rate:.0f} records/s in batches of {batch}, loop {cpu:.1f} µs a record",
+                f"{rate:.0f} records/s in batches of {batch}" + _loop_cost(share, cpu),
             )
         for share in (0.0, 0.5, 0.8):
             async with busy_loop(share):
@@ -295,6 +300,7 @@ async def measure_journal(folder: Path) -> None:
 
 
 async def main() -> None:
+    print("journal: goals: 30000 records/s, an alarm's p99 5 ms beside 6000/s, loop 8 µs a record")
     with tempfile.TemporaryDirectory() as name:
         await measure_journal(Path(name))
         await measure_peer(Path(name))

@@ -1,7 +1,7 @@
 """The composition root: builds every room from the settings, runs them, ends them in order.
 
-The only place that knows all rooms; with `rooms.py`, which tells each its settings, the only one that
-imports adapters.
+The only place that knows all rooms; with `rooms.py`, which tells each its settings, the only one
+that imports adapters.
 """
 
 from __future__ import annotations

@@ -120,6 +120,7 @@ class DiskWatch:
         self._reserve = reserve
         self._free_ratio = free_ratio or (lambda: _free_ratio(directory))
         self._below = False
+        self._told = False
 
     @property
     def low(self) -> bool:
@@ -128,14 +129,14 @@ class DiskWatch:
 
     def look(self) -> None:
         """Looks at the disk, and makes the reserve again where there is room. Waits for it."""
-        was = self.low
         self._reserve.restore()
         ratio = self._free_ratio()
         self._below = ratio < (ENOUGH_RATIO if self._below else LOW_RATIO)
-        if self.low and not was:
+        if self.low and not self._told:
             log.error("the disk is low, only alarms are taken: free=%.1f %%", ratio * 100)
-        elif was and not self.low:
+        elif self._told and not self.low:
             log.info("the disk has room again: free=%.1f %%", ratio * 100)
+        self._told = self.low
 
 
 def _free_bytes(directory: Path) -> int:

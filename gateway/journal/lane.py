@@ -34,8 +34,11 @@ CURSOR_DELAY_S = 0.2
 """How soon a moved cursor is durable. At most five small commits a second, however often a consumer
 settles; a crash repeats what was delivered in between."""
 
-CHECKPOINT_AFTER = 1000
-"""Records and commits after which the WAL is written back: 4 to 16 MB of it."""
+CHECKPOINT_PAGES = 1000
+"""4 MB, after which the WAL is written back and begun anew: on a full disk that makes the reserve
+last for some twenty times as many alarms."""
+COMMIT_PAGES = 5
+"""What a commit writes besides a page or so for each record: the ends of table and indexes."""
 
 DAMAGE_KEPT = 1000
 """Most damaged records kept until they are told; the file names all of them."""
@@ -59,6 +62,7 @@ class LaneFile:
         self.path = path
         self.clock = clock
         self.last = 0
+        self.count = 0
         self.closed = False
         self.writable = True
         self.tail = Tail(0)
@@ -69,9 +73,8 @@ class LaneFile:
         self.positions: dict[str, Position] = {}
         self._metrics = metrics
         self._writer = Writer(path, lane, told=self._told, admits=admits, make_room=make_room)
-        self._reader = Reader(path, lane)
+        self._reader = Reader(path, lane, behind=self._writer.write_back_soon)
         self._window = Window(IN_FLIGHT_RECORDS)
-        self._count = 0
         self._first_at: datetime | None = None
         self._moved: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
@@ -89,7 +92,7 @@ class LaneFile:
             raise
         self.last = found.last
         self.tail = Tail(found.last)
-        self._count, self._first_at = found.count, found.first_at
+        self.count, self._first_at = found.count, found.first_at
         self._damaged = set(found.damaged)
         for name, (sequence, behind, next_at) in found.cursors.items():
             self.positions[name] = Position(sequence, behind=behind, next_at=next_at)
@@ -175,8 +178,8 @@ class LaneFile:
             if not entry.done.done():
                 entry.done.set_result(answer)
         self._announce()
-        self._unwritten += 1 + sequence - outcome.first
-        if self._unwritten >= CHECKPOINT_AFTER and not self.closed:
+        self._unwritten += COMMIT_PAGES + sequence - outcome.first
+        if self._unwritten >= CHECKPOINT_PAGES and not self._writer.writes_back:
             self._unwritten = 0
             self._reader.checkpoint()
 
@@ -192,9 +195,9 @@ class LaneFile:
         if fresh:
             self.last = fresh[-1].sequence
             self.tail.extend(fresh)
-            if not self._count:
+            if not self.count:
                 self._first_at = fresh[0].record.recorded_at
-            self._count += len(fresh)
+            self.count += len(fresh)
             for position in self.positions.values():
                 position.committed(fresh)
         return flags
@@ -280,7 +283,7 @@ class LaneFile:
         position = self.positions.get(name)
         if position is None:
             if from_start:
-                position = Position(0, behind=self._count, next_at=self._first_at)
+                position = Position(0, behind=self.count, next_at=self._first_at)
             else:
                 position = Position(self.last, behind=0, next_at=None)
             self.positions[name] = position
@@ -301,7 +304,7 @@ class LaneFile:
         standing = [0, *(position.handed_out for position in positions)]
 
         def then(times: list[datetime | None]) -> None:
-            self._count -= len(gone)
+            self.count -= len(gone)
             self._first_at = times[0]
             for position, stood, next_at in zip(positions, standing[1:], times[1:], strict=True):
                 if position.handed_out == stood:

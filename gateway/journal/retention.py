@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
+from msgspec import Struct
 
+from gateway.journal import statements
 from gateway.journal.codec import to_microseconds
 from gateway.journal.lane import LaneFile
 from gateway.model import Lane, Retention
@@ -19,6 +22,10 @@ log = logging.getLogger(__name__)
 CHUNK = 500
 """Records removed in one commit. Each touches a page of its own in the index of ids, so that the
 lane's next group waits some 20 ms for a chunk."""
+
+FREE_PART_KEPT = 0.25
+"""Part of a file that may lie free, for the records to come. More goes back to the disk, so that a
+file which once filled it does not keep it full."""
 
 _KEPT = """
     EXISTS (SELECT 1 FROM aside WHERE aside.sequence = record.sequence)
@@ -88,6 +95,9 @@ class Sweeper:
                 for kept_too in (False, True):
                     async for removed in self._by_size(file, kept_too=kept_too):
                         yield removed
+            while (await file.ask(pages)).wasted:
+                await file.change(statements.give_back)
+                yield 0
 
     async def _by_age(
         self, file: LaneFile, retention: Retention, age: timedelta
@@ -109,9 +119,10 @@ class Sweeper:
 
     async def _by_size(self, file: LaneFile, *, kept_too: bool) -> AsyncGenerator[int, None]:
         sequence = 0
-        while await file.ask(used_bytes) > self._max_bytes:
+        while (used := (await file.ask(pages)).used_bytes) > self._max_bytes:
+            too_many = math.ceil((1 - self._max_bytes / used) * file.count)
             async with file.still:
-                answer = await file.ask(_value, _OLDEST, sequence, kept_too, CHUNK)
+                answer = await file.ask(_value, _OLDEST, sequence, kept_too, min(too_many, CHUNK))
                 sequences = msgspec.json.decode(answer, type=list[int])
                 if not sequences:
                     return
@@ -131,14 +142,30 @@ class Sweeper:
         return len(free)
 
 
-def used_bytes(connection: sqlite3.Connection) -> int:
-    """What the file's records and indexes take; pages that lie free do not count."""
-    pages, free, size = (
+class Pages(Struct, frozen=True, kw_only=True):
+    """How a file's pages are used."""
+
+    size: int
+    all: int
+    free: int
+
+    @property
+    def used_bytes(self) -> int:
+        """What the records and their indexes take."""
+        return (self.all - self.free) * self.size
+
+    @property
+    def wasted(self) -> bool:
+        """Whether more lies free than the records to come need."""
+        return self.free > FREE_PART_KEPT * self.all
+
+
+def pages(connection: sqlite3.Connection) -> Pages:
+    size, all_, free = (
         connection.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("page_count", "freelist_count", "page_size")
+        for name in ("page_size", "page_count", "freelist_count")
     )
-    used: int = (pages - free) * size
-    return used
+    return Pages(size=size, all=all_, free=free)
 
 
 def _removable_to(file: LaneFile) -> int:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +15,11 @@ from gateway.errors import JournalError, JournalFull
 from gateway.journal import reading, statements
 from gateway.journal.consumer import SqliteConsumer
 from gateway.journal.disk import LOW_RATIO, DirectoryLock, DiskWatch, Reserve
+from gateway.journal.interpreter import prompt_turns
 from gateway.journal.lane import LaneFile
 from gateway.journal.retention import Sweeper
 from gateway.journal.schema import lane_path
+from gateway.journal.thread import DiskThread
 from gateway.model import Lane, Record, Retention, Stored
 from gateway.ports import Clock, Metrics
 
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 MEGABYTE = 2**20
 
 RESERVE_MB = 64
-"""Some 100,000 alarms: a region's year."""
+"""Room for some 50,000 alarms: a region's months."""
 
 READ_CHUNK = 500
 """Records read from disk at a time: 5 ms, in which the lane's consumers wait."""
@@ -90,21 +91,26 @@ class SqliteJournal:
             max_bytes=max_size_mb * MEGABYTE,
         )
         # A thread of its own: to allocate the reserve may take seconds, and nobody waits for it.
-        self._disk_thread = ThreadPoolExecutor(1, thread_name_prefix="journal-disk")
+        self._disk_thread = DiskThread("journal-disk")
         self._size_bytes = 0
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(self._disk_thread.shutdown)
-            stack.callback(self._lock.release)
+            stack.enter_context(prompt_turns())
+            self._disk_thread.start()
+            stack.push_async_callback(self._disk_thread.close, self._lock.release)
             try:
-                await self._on_disk_thread(self._prepare)
+                await self._disk_thread.do(self._prepare)
             except OSError as error:
                 msg = f"{self._directory} cannot be used: {error}"
                 raise JournalError(msg) from error
             for file in self._files.values():
-                await file.open()
+                try:
+                    await file.open()
+                except JournalFull:  # even to look into its files SQLite needs a little room
+                    await self._disk_thread.do(self._reserve.give_up)
+                    await file.open()
                 stack.push_async_callback(file.close)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             for name, run in (("look", self._keep_looking), ("sweep", self._keep_sweeping)):
@@ -176,7 +182,6 @@ class SqliteJournal:
 
     # --- besides ----------------------------------------------------------------------------------
 
-    @property
     def disk_low(self) -> bool:
         """Whether only alarms are taken. Ends by itself when the disk has room again."""
         return self._disk.low
@@ -200,7 +205,7 @@ class SqliteJournal:
 
     async def look_at_disk(self) -> None:
         """Looks at the disk now instead of within a second, and at what its lack has stopped."""
-        await self._on_disk_thread(self._look)
+        await self._disk_thread.do(self._look)
         for file in self._files.values():
             if not file.writable:
                 with contextlib.suppress(JournalError):  # told when it began
@@ -239,9 +244,6 @@ class SqliteJournal:
                 failing = False
 
     # --- in the disk's thread ---------------------------------------------------------------------
-
-    async def _on_disk_thread(self, work: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._disk_thread, work)
 
     def _prepare(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)

@@ -26,9 +26,8 @@ class Tail:
     def extend(self, records: Sequence[Stored]) -> None:
         """Takes what was committed behind all others."""
         self._records += records
-        # Trimmed at twice the limit: then one cut pays for `limit` appends.
-        if len(self._records) > 2 * self._limit:
-            cut = len(self._records) - self._limit
+        cut = len(self._records) - self._limit
+        if cut > 0:
             self.floor = self._records[cut - 1].sequence
             del self._records[:cut]
 

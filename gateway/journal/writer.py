@@ -32,8 +32,9 @@ INSERT = """
     ON CONFLICT (record_id) DO NOTHING
 """
 """A whole group in one statement, which outside of BEGIN is a transaction by itself. sqlite3 gives
-up the interpreter's lock for each step, and beside a busy event loop each return to it may wait
-5 ms and more: row by row 500 records took seconds, so they take a millisecond or two a hundred."""
+up the interpreter's lock for each step, and beside a busy event loop each return to it has to wait:
+row by row, a record costs such a wait, so it costs one a group. Of the forms that do it in one step
+this was a little faster than a long VALUES, and needs one statement for groups of any size."""
 
 _FULL = {
     sqlite3.SQLITE_FULL,
@@ -119,6 +120,8 @@ class Writer:
         self._admits = admits
         self._make_room = make_room
         self._next = 1
+        self.writes_back = False
+        """Whether it is this thread's turn to write the WAL back."""
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
 
     async def open(self, load: Callable[[sqlite3.Connection], Any]) -> Any:
@@ -137,6 +140,10 @@ class Writer:
 
     def submit(self, entry: Entry) -> None:
         self._queue.put(entry)
+
+    def write_back_soon(self) -> None:
+        """Has the rest of the WAL written back behind the next commit; callable from any thread."""
+        self.writes_back = True
 
     async def close(self) -> None:
         """Returns when everything submitted is committed, the WAL written back and the thread
@@ -169,7 +176,9 @@ class Writer:
         with closing(connection):
             while group := self._next_group():
                 loop.call_soon_threadsafe(self._told, self._commit(connection, group))
-            _write_back(connection)
+                if self.writes_back:
+                    self.writes_back = not _checkpoint(connection, "PASSIVE")
+            _checkpoint(connection, "TRUNCATE")
         loop.call_soon_threadsafe(ended.set_result, None)
 
     def _next_group(self) -> list[Entry]:
@@ -264,8 +273,11 @@ def _last_sequence(connection: sqlite3.Connection) -> int:
     return row[0] if row else 0
 
 
-def _write_back(connection: sqlite3.Connection) -> None:
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> bool:
+    """False when another thread is at it."""
     try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.Error as error:  # all is durable in the WAL, and read from it at the next start
+        busy, _, _ = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    except sqlite3.Error as error:  # all is durable in the WAL, and read from it
         log.warning("the journal's WAL was not written back: error=%s", error)
+        return True
+    return not busy
