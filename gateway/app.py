@@ -295,6 +295,9 @@ class Gateway:
             changes = self._fleet.expire_maintenance(self._clock.now())
             if changes:
                 await self._desk.publish(changes)
+            low = self._journal.disk_low()
+            detail = "less than 5 % of the disk is free: telemetry is refused" if low else ""
+            await self._desk.tell(Condition.DISK_LOW, "telemetry", active=low, detail=detail)
             for lane, sequence, record_id in self._journal.take_corrupt():
                 await self._desk.tell(
                     Condition.RECORD_CORRUPT,

@@ -59,7 +59,6 @@ class LaneFile:
         make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         self.lane = lane
-        self.path = path
         self.clock = clock
         self.last = 0
         self.count = 0
@@ -208,6 +207,8 @@ class LaneFile:
             log.error("records cannot be committed: lane=%s error=%s", self.lane, outcome.error)
         self.writable = False
         self._metrics.error("journal", "full" if full else "commit")
+        # Should some of it be there after all, consumers find it on disk.
+        self.tail.forget(outcome.through)
         for entry in outcome.group:
             if isinstance(entry, Append):
                 self._window.leave(len(entry.records))

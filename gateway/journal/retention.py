@@ -20,8 +20,8 @@ from gateway.ports import Clock, Metrics
 log = logging.getLogger(__name__)
 
 CHUNK = 500
-"""Records removed in one commit. Each touches a page of its own in the index of ids, so that the
-lane's next group waits some 20 ms for a chunk."""
+"""Records removed in one commit. Each touches a page of its own in the index of ids: the lane's
+next group waits some 10 ms for a chunk."""
 
 FREE_PART_KEPT = 0.25
 """Part of a file that may lie free, for the records to come. More goes back to the disk, so that a
@@ -95,7 +95,9 @@ class Sweeper:
                 for kept_too in (False, True):
                     async for removed in self._by_size(file, kept_too=kept_too):
                         yield removed
-            while (await file.ask(pages)).wasted:
+            free = 0
+            while (found := await file.ask(pages)).wasted and found.free != free:
+                free = found.free
                 await file.change(statements.give_back)
                 yield 0
 

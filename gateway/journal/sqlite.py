@@ -38,8 +38,8 @@ LOOK_S = 1.0
 SWEEP_S = 60.0
 """How often retention sweeps. Ages count in days."""
 SWEEP_PAUSE_S = 0.05
-"""Pause after each chunk: the lane commits in it. 500 records then go in about 70 ms, which is
-more than a peak brings."""
+"""Pause after each chunk, in which the lane commits. Some 8,000 records a second then go: five
+times what the peak before lessons brings."""
 
 
 class SqliteJournal:
@@ -230,6 +230,9 @@ class SqliteJournal:
         failing = False
         while True:
             await self._clock.sleep(SWEEP_S)
+            # Removing takes room too, and what is free now belongs to alarms.
+            if not self._reserve.held:
+                continue
             try:
                 for file in self._files.values():
                     await file.refresh_asides()

@@ -159,8 +159,10 @@ async def test_damage_is_kept_as_evidence(folder: Folder) -> None:
     connection.close()
     async with folder.open() as journal:
         assert ids(await all_of(journal, Lane.TELEMETRY)) == names(2)
+        # A commit behind that of the finding.
+        await journal.append([passage(3)])
         folder.clock.jump(31 * DAY)
-        assert await journal.sweep() == 1
+        assert await journal.sweep() == 2
         assert await journal.sweep() == 0
 
 

@@ -17,6 +17,7 @@ import pytest
 from gateway.errors import JournalError
 from gateway.journal import SqliteJournal
 from gateway.journal import lane as lane_module
+from gateway.journal import reader as reader_module
 from gateway.journal.interpreter import SWITCH_INTERVAL_S
 from gateway.journal.tail import Tail
 from gateway.model import Lane, Record
@@ -205,6 +206,20 @@ async def test_threads_get_their_turn_soon_while_a_journal_is_open(folder: Folde
     async with folder.open():
         assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
     assert sys.getswitchinterval() == before
+
+
+async def test_the_wal_begins_anew_however_thick_commits_come(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "CHECKPOINT_PAGES", 100)
+    monkeypatch.setitem(reader_module.WAL_LIMIT_PAGES, Lane.ALARM, 100)
+    wal = folder.file(Lane.ALARM).with_name("journal-alarm.sqlite-wal")
+    commits = 1500
+    async with folder.open() as journal:
+        for n in range(commits):
+            await journal.append([press(n)])
+        assert wal.stat().st_size < commits * 4 * 4096 / 4, "a quarter of what they wrote"
+        assert len([s async for s in journal.read(Lane.ALARM)]) == commits
 
 
 async def test_a_second_gateway_is_refused(folder: Folder) -> None:
